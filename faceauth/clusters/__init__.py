@@ -1,0 +1,1 @@
+"""Embeddings, their projections to a plane, and how well generators separate in them."""

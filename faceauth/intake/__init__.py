@@ -1,0 +1,1 @@
+"""From photographs to face crops and a manifest: reading, finding, cropping, recording."""

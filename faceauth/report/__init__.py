@@ -1,0 +1,1 @@
+"""What was measured, on one page and in one workbook."""

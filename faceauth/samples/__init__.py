@@ -1,0 +1,1 @@
+"""The embedded sample set: simulated portraits, a simulated camera and simulated generators."""

@@ -1,0 +1,1 @@
+"""Scores, and what can be said of them: metrics, intervals, thresholds."""

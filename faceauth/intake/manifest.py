@@ -5,7 +5,23 @@ Two files hold the same rows. `manifest.xlsx` is for people: they may open, filt
 rows of the one that was changed last, and the log says which.
 """
 
+import hashlib
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceauth.errors import ManifestError, did_you_mean
+from faceauth.files import whole_file
+from faceauth.intake.spreadsheet import write_sheets
+from faceauth.intake.tables import TABLE_SUFFIXES, read_table
+from faceauth.labels import ID2LABEL, LABEL2ID, ORIGINAL_SPLITS, SPLITS, is_original_naming
+
+log = logging.getLogger(__name__)
 
 OK = "ok"
 NO_FACE = "no_face"
@@ -77,3 +93,237 @@ class ManifestRow:
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
 ORIGINAL_COLUMNS = COLUMNS[:6]
+REQUIRED_COLUMNS = ("destination_path", "folder", "split")
+
+XLSX_NAME = "manifest.xlsx"
+PARQUET_NAME = "manifest.parquet"
+
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in COLUMNS[:5]),
+        ("target", pa.int8()),
+        *((name, pa.string()) for name in ("status", "reason", "group", "sha256", "phash")),
+        ("box", pa.list_(pa.float32(), 4)),
+        ("p_face", pa.float32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("jpeg_quality", pa.int16()),
+        ("n_bytes", pa.int64()),
+        ("frame", pa.int64()),
+    ]
+)
+_XLSX_HASH = b"faceauth_xlsx_sha256"
+_INTEGERS = ("target", "width", "height", "jpeg_quality", "n_bytes", "frame")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a manifest and where they were read.
+
+    Attributes:
+        rows: All rows, whatever their status.
+        root: The folder that destination paths are relative to.
+        path: The file that was read.
+        sha256: Hash of that file's bytes; saved with checkpoints and results.
+    """
+
+    rows: list[ManifestRow]
+    root: Path
+    path: Path
+    sha256: str
+
+    def crop_path(self, row: ManifestRow) -> Path:
+        """Returns where a row's crop lies."""
+        return self.root / row.destination_path
+
+    def in_split(self, split: str) -> list[ManifestRow]:
+        """Returns the usable rows of one split.
+
+        Raises:
+            ManifestError: There is none.
+        """
+        rows = [row for row in self.rows if row.split == split and row.status == OK]
+        if not rows:
+            present = sorted({row.split for row in self.rows if row.split})
+            raise ManifestError(
+                f"{self.path} has no usable rows in split '{split}'.",
+                f"Splits in it: {', '.join(present) or 'none'}.",
+            )
+        return rows
+
+
+def write_manifest(rows: Iterable[ManifestRow], folder: Path) -> Path:
+    """Writes `manifest.xlsx` and `manifest.parquet`, each whole or not at all.
+
+    Args:
+        rows: The rows, in the order in which they shall stand.
+        folder: The folder that destination paths are relative to.
+
+    Returns:
+        Path of the xlsx file.
+    """
+    rows = list(rows)
+    xlsx = folder / XLSX_NAME
+    write_sheets(xlsx, COLUMNS, map(_cells, rows), title="manifest")
+    columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    table = pa.table(columns, schema=_SCHEMA).replace_schema_metadata({_XLSX_HASH: _sha256(xlsx).encode()})
+    with whole_file(folder / PARQUET_NAME) as draft:
+        pq.write_table(table, draft, compression="zstd")
+    return xlsx
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a manifest: ours, the original project's spreadsheet, or any table with its columns.
+
+    Of an xlsx and a Parquet file side by side the one that was changed last is read. Column names are
+    matched without regard to case. The original's splits (`train`, `test`, `dev`) become `train`, `val`
+    and `test`.
+
+    Args:
+        path: A prepared folder, or an `.xlsx`, `.parquet` or `.csv` file.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ManifestError: There is no manifest, a column is missing, a value is not allowed, or one
+            destination path carries two labels.
+    """
+    path = _newest_of_pair(path)
+    header, records = read_table(path)
+    rows = rows_from_records(header, records, path=path)
+    _refuse_two_labels(rows, path)
+    return Manifest(rows, path.parent, path, _sha256(path))
+
+
+def rows_from_records(
+    header: list[str],
+    records: list[dict[str, Any]],
+    *,
+    path: Path,
+    required: Iterable[str] = REQUIRED_COLUMNS,
+) -> list[ManifestRow]:
+    """Turns table records into rows, with every value checked.
+
+    Args:
+        header: The column names as they stand in the file.
+        records: One dictionary a row.
+        path: The file, for messages.
+        required: Columns that must be there, besides `target` or `target_class`.
+
+    Raises:
+        ManifestError: A column is missing or a value is not allowed; the message names the row.
+    """
+    name_of = {name: name.strip().lower() for name in header if name}
+    present = set(name_of.values())
+    missing = [name for name in required if name not in present]
+    if not present & {"target", "target_class"}:
+        missing.append("target")
+    if missing:
+        hint = did_you_mean(missing[0], sorted(present - set(COLUMNS)) or sorted(present))
+        raise ManifestError(f"{path} has no column '{missing[0]}'.", f"Columns in it: {', '.join(header)}. {hint}")
+    named = [{name_of[key]: value for key, value in record.items() if key in name_of} for record in records]
+    split_names = {str(record.get("split") or "").strip().lower() for record in named} - {""}
+    splits = {name: name for name in SPLITS}
+    if is_original_naming(split_names):
+        splits = ORIGINAL_SPLITS
+        log.info("%s follows the original naming of splits: its test is read as val, its dev as test", path)
+    return [_row(record, splits, f"{path}, row {number}") for number, record in enumerate(named, start=2)]
+
+
+def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> ManifestRow:
+    values = {name: record.get(name) for name in COLUMNS if record.get(name) not in (None, "")}
+    texts = {name: str(value) for name, value in values.items() if name not in (*_INTEGERS, "box", "p_face")}
+    try:
+        integers = {name: int(float(values[name])) for name in _INTEGERS if name in values}
+        box = _box(values.get("box"))
+        p_face = float(values["p_face"]) if "p_face" in values else None
+    except (TypeError, ValueError) as error:
+        raise ManifestError(f"{place}: {error}.") from error
+    target_class = texts.get("target_class", "").strip().lower()
+    target = integers.pop("target", None)
+    if target_class and target_class not in LABEL2ID:
+        raise ManifestError(f"{place}: target_class is '{target_class}'.", "Allowed: real, fake.")
+    if target is not None and target not in ID2LABEL:
+        raise ManifestError(f"{place}: target is {target}.", "Allowed: 1 for real, 0 for fake.")
+    if target is None and not target_class:
+        raise ManifestError(f"{place}: neither target nor target_class is filled in.")
+    if target is not None and target_class and LABEL2ID[target_class] != target:
+        raise ManifestError(f"{place}: target {target} and target_class '{target_class}' contradict each other.",
+                            "1 is real, 0 is fake.")
+    target = LABEL2ID[target_class] if target is None else target
+    split = texts.get("split", "").strip().lower()
+    if split and split not in splits:
+        raise ManifestError(f"{place}: split is '{split}'.", f"Allowed: {', '.join(splits)}, or empty.")
+    status = texts.get("status", OK)
+    if status not in STATUSES:
+        raise ManifestError(f"{place}: status is '{status}'.", did_you_mean(status, list(STATUSES)))
+    texts |= {
+        "image_path": texts.get("image_path", ""),
+        "destination_path": texts.get("destination_path", ""),
+        "folder": texts.get("folder", ""),
+        "split": splits.get(split, ""),
+        "target_class": ID2LABEL[target],
+        "status": status,
+    }
+    return ManifestRow(**texts, **integers, target=target, box=box, p_face=p_face)  # type: ignore[arg-type]
+
+
+def _box(value: Any) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    numbers = tuple(float(part) for part in (value.split() if isinstance(value, str) else value))
+    if len(numbers) != 4:
+        raise ValueError(f"box has {len(numbers)} numbers, not the 4 of x1 y1 x2 y2")
+    return numbers  # type: ignore[return-value]
+
+
+def _cells(row: ManifestRow) -> list[Any]:
+    box = " ".join(f"{number:.2f}" for number in row.box) if row.box else None
+    p_face = round(row.p_face, 6) if row.p_face is not None else None
+    replaced = {"box": box, "p_face": p_face}
+    return [replaced.get(name, getattr(row, name)) for name in COLUMNS]
+
+
+def _newest_of_pair(path: Path) -> Path:
+    if path.is_dir():
+        found = [path / name for name in (XLSX_NAME, PARQUET_NAME) if (path / name).exists()]
+        if not found:
+            raise ManifestError(f"{path} has no {XLSX_NAME}.", "Make one with: faceauth prepare SOURCE --output DIR")
+        path = found[0]
+    if not path.exists():
+        raise ManifestError(f"There is no manifest at {path}.", "Make one with: faceauth prepare SOURCE --output DIR")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        allowed = ", ".join(("a prepared folder", *TABLE_SUFFIXES))
+        raise ManifestError(f"{path} is not a manifest.", f"Allowed: {allowed}.")
+    if path.name not in (XLSX_NAME, PARQUET_NAME):
+        return path
+    xlsx, parquet = path.with_name(XLSX_NAME), path.with_name(PARQUET_NAME)
+    if not (xlsx.exists() and parquet.exists()):
+        return path
+    # Copying a folder changes times but not contents, so the hash is asked first.
+    if (pq.read_schema(parquet).metadata or {}).get(_XLSX_HASH) == _sha256(xlsx).encode():
+        return parquet
+    newest = max(xlsx, parquet, key=lambda file: file.stat().st_mtime_ns)
+    log.info("%s and %s differ; %s was changed last and is read", xlsx.name, parquet.name, newest.name)
+    return newest
+
+
+def _refuse_two_labels(rows: list[ManifestRow], path: Path) -> None:
+    target_of: dict[str, int] = {}
+    conflicts = set()
+    for row in rows:
+        if row.destination_path and target_of.setdefault(row.destination_path, row.target) != row.target:
+            conflicts.add(row.destination_path)
+    if conflicts:
+        raise ManifestError(
+            f"{path} calls {len(conflicts):,} files both real and fake, such as {min(conflicts)}.",
+            "Two images were copied to one name. Prepare them again from image_path: "
+            f"faceauth prepare {path} --output DIR",
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

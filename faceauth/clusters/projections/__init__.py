@@ -1,0 +1,1 @@
+"""Ways from many dimensions to a plane, one file each."""

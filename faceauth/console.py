@@ -1,0 +1,104 @@
+"""What people see while work goes on: log lines and progress, always on stderr, never on stdout."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LOG_EVERY_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def configure_logging(*, quiet: bool) -> None:
+    """Sends the package's log to stderr; only the first of several processes speaks.
+
+    Args:
+        quiet: Warnings and errors alone.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlainFormatter())
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    logger = logging.getLogger("faceauth")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if not is_first else logging.WARNING if quiet else logging.INFO)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Information as it is; what is more than that says so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Shows how far a long piece of work is, with its rate and the time left.
+
+    A moving bar where stderr is a terminal; a log line every 30 seconds elsewhere.
+
+    Args:
+        title: What is being done.
+        total: Number of items.
+
+    Yields:
+        A function to call with the number of items that were finished, and optionally a short note.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        yield lambda n=1, note="": None
+        return
+    if sys.stderr.isatty():
+        with _bar(title, total) as advance:
+            yield advance
+        return
+    started = spoken = time.monotonic()
+    done = 0
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, spoken
+        done += n
+        now = time.monotonic()
+        if now - spoken >= LOG_EVERY_SECONDS:
+            spoken = now
+            rate = done / (now - started)
+            left = (total - done) / rate if rate else 0.0
+            log.info("%s: %d of %d, %.1f/s, %s left %s", title, done, total, rate, _clock(left), note)
+
+    yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, note="", rate="")
+        done = 0
+
+        def advance(n: int = 1, note: str = "") -> None:
+            nonlocal done
+            done += n
+            rate = done / max(1e-6, time.monotonic() - started)
+            bar.update(task, advance=n, note=note, rate=f"{rate:.1f}/s")
+
+        yield advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

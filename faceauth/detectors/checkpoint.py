@@ -1,0 +1,144 @@
+"""The checkpoint folder: what it takes to judge a face with a trained detector, and to trust the answer.
+
+Beside the files of a transformers model (`config.json`, `model.safetensors`, `preprocessor_config.json`)
+there are `faceauth.json` with all that transformers does not know, `train_config.yaml`, and `README.md`,
+the model card. Plain `pipeline("image-classification", model=folder)` answers `fake` and `real`.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from faceauth.detectors.detector import Detector
+from faceauth.errors import DetectorError
+from faceauth.files import read_json, whole_folder, write_json
+from faceauth.intake.crop import CropSettings
+from faceauth.labels import ID2LABEL, LABEL2ID
+
+CARD_NAME = "faceauth.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `faceauth.json` holds.
+
+    Attributes:
+        detector: Registered name of the architecture.
+        origin: Where the weights came from before training.
+        crop: How the faces that it learned from were cut.
+        face_detector: What found them.
+        threshold: `{"value", "rule", "chosen_on"}`; an image is called fake from `value` on.
+        manifest_sha256: Hash of the manifest that it learned from.
+        generators: Names of the generators that it learned from.
+        collections: Names of the collections of reals that it learned from.
+        n_train: Images by class in the training split.
+        metrics: Figures on val with their intervals, for the model card.
+        epoch: The epoch that was best on val.
+        versions: Versions of the packages that made it.
+    """
+
+    detector: str
+    origin: str
+    crop: CropSettings
+    face_detector: str
+    threshold: dict[str, Any]
+    manifest_sha256: str
+    generators: list[str]
+    collections: list[str]
+    n_train: dict[str, int]
+    metrics: dict[str, Any]
+    epoch: int
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    folder: Path, detector: Detector, card: Card, *, write_train_config: Callable[[Path], None]
+) -> None:
+    """Writes a checkpoint folder, whole or not at all; an older one stays until then.
+
+    Args:
+        folder: Where it shall be.
+        detector: The detector, on any device.
+        card: What transformers does not know.
+        write_train_config: Writes the run's settings to a given path.
+    """
+    with whole_folder(folder) as draft:
+        detector.model.save_pretrained(draft)
+        detector.processor.save_pretrained(draft)
+        config = read_json(draft / "config.json")
+        # timm's wrapper leaves the labels out; other tools look for both.
+        config |= {"id2label": {str(i): label for i, label in ID2LABEL.items()}, "label2id": LABEL2ID}
+        write_json(draft / "config.json", config)
+        write_json(draft / CARD_NAME, asdict(card))
+        write_train_config(draft / "train_config.yaml")
+        (draft / "README.md").write_text(model_card(card), "utf-8")
+
+
+def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
+    """Loads a checkpoint folder, or a run folder that holds one, in evaluation mode.
+
+    Raises:
+        DetectorError: The folder is none, or its files cannot be read.
+    """
+    if not (folder / CARD_NAME).is_file() and (folder / "checkpoint" / CARD_NAME).is_file():
+        folder = folder / "checkpoint"
+    if not (folder / CARD_NAME).is_file():
+        raise DetectorError(
+            f"{folder} is no checkpoint folder: it has no {CARD_NAME}.",
+            "Give the folder that `faceauth train` wrote, or its checkpoint/ inside.",
+        )
+    try:
+        facts = read_json(folder / CARD_NAME)
+        card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
+        model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DetectorError(f"{folder} cannot be loaded: {error}") from error
+    return Detector(card.detector, model.eval(), processor, f"checkpoint {folder}"), card
+
+
+def model_card(card: Card) -> str:
+    """Writes the model card that people read on the hub, from measured figures only."""
+    rates = "\n".join(
+        f"| {name} | {_number(rate['value'])} | {_interval(rate['ci95'])} | {rate['n_real']} real, {rate['n_fake']} fake |"
+        for name, rate in card.metrics.items()
+    )
+    return f"""---
+library_name: transformers
+pipeline_tag: image-classification
+tags: [deepfake-detection, face-forensics, faceauth]
+---
+# {card.detector}: real or machine-made faces
+
+Trained with FaceAuth, beginning with {card.origin}, on {card.n_train.get("real", 0):,} real and
+{card.n_train.get("fake", 0):,} fake face crops.
+
+- Reals from: {", ".join(card.collections) or "none"}
+- Fakes by: {", ".join(card.generators) or "none"}
+- An image is called fake from p_fake = {card.threshold["value"]:.4f} on
+  (rule `{card.threshold["rule"]}`, chosen on {card.threshold["chosen_on"]}).
+- Input: faces found by `{card.face_detector}`, cut as squares of {card.crop.margin_ratio} times the face box,
+  {card.crop.image_size} px. `transformers.pipeline` does not cut faces; give it such crops.
+
+## Figures on val (epoch {card.epoch} was chosen on the same images, so they are a little too good)
+
+| metric | value | 95 % interval | n |
+|---|---|---|---|
+{rates}
+
+## Limits
+
+These figures hold for the generators and collections named above. On others a detector can fail entirely.
+A verdict is no evidence against a person.
+"""
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _interval(ci95: list[float] | None) -> str:
+    return "-" if ci95 is None else f"{ci95[0]:.3f} to {ci95[1]:.3f}"

@@ -1,0 +1,158 @@
+"""Reads image files that strangers made: upright RGB pixels out, or one reason why not.
+
+Every image of both classes passes through `read_image`, whether it is prepared, trained on or judged, so
+that no difference in decoding can become a clue.
+"""
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from faceauth.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
+)
+# Pillow also opens formats that call other programs (EPS) or are no pictures (PDF, FITS); those stay shut.
+PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+
+MAX_FILE_BYTES = 256 * 2**20
+MAX_PIXELS = 100_000_000
+
+# Annex K of ITU-T T.81: the luminance table at quality 50, from which the usual encoders scale theirs.
+_STANDARD_LUMINANCE_SUM = 3688
+
+
+class UnreadableImageError(InputError):
+    """A file that is empty, broken, too large or no image; the message is the reason, for one row."""
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A decoded image, and what its file was like.
+
+    Attributes:
+        image_rgb_uint8: Upright pixels, (height, width, 3) uint8.
+        format: Pillow's name of the format, such as `JPEG`.
+        jpeg_quality: 1 to 100 by the quantisation tables, None for other formats.
+        n_bytes: Size of the file in bytes.
+        sha256: Hash of the file's bytes as 64 hexadecimal digits.
+        note: What a reader should know, such as that only the first frame was taken; mostly empty.
+    """
+
+    image_rgb_uint8: np.ndarray
+    format: str
+    jpeg_quality: int | None
+    n_bytes: int
+    sha256: str
+    note: str = ""
+
+
+def read_image(path: Path) -> SourceImage:
+    """Reads an image file into upright 8-bit RGB.
+
+    EXIF orientation is applied. 16-bit grey is scaled to 8 bits, transparency is laid over white, CMYK and
+    palettes are converted, and of an animation the first frame is taken.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        The pixels with the facts of the file.
+
+    Raises:
+        UnreadableImageError: The file is empty, broken, too large (256 MiB, 100 megapixels) or no image.
+    """
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes == 0:
+            raise UnreadableImageError("the file is empty (0 bytes)")
+        if n_bytes > MAX_FILE_BYTES:
+            raise UnreadableImageError(f"the file has {n_bytes:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"the file cannot be read: {error.strerror or error}") from error
+    return decode_image(content)
+
+
+def decode_image(content: bytes) -> SourceImage:
+    """Decodes the bytes of an image file; see `read_image`.
+
+    Args:
+        content: A whole image file.
+
+    Returns:
+        The pixels with the facts of the file.
+
+    Raises:
+        UnreadableImageError: The bytes are no image that can be decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The pixel count is checked below, against our own limit.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UnreadableImageError(
+                        f"the image has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read"
+                    )
+                n_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+                jpeg_quality = estimate_jpeg_quality(image)
+                image_format = "JPEG" if image.format == "MPO" else (image.format or "")
+                pixels = _to_rgb_uint8(ImageOps.exif_transpose(image))
+    except UnreadableImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImageError("the file is not an image that can be decoded") from error
+    except Exception as error:
+        # Pillow's plugins raise almost anything on hostile bytes, and one file must never end a run.
+        raise UnreadableImageError(f"the image is broken: {error or type(error).__name__}") from error
+    return SourceImage(
+        image_rgb_uint8=pixels,
+        format=image_format,
+        jpeg_quality=jpeg_quality,
+        n_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        note=f"first of {n_frames} frames" if n_frames > 1 else "",
+    )
+
+
+def estimate_jpeg_quality(image: Image.Image) -> int | None:
+    """Estimates the quality setting with which a JPEG was last saved.
+
+    Inverts the scaling law of the Independent JPEG Group's encoder on the sum of the luminance table.
+
+    Args:
+        image: An opened image.
+
+    Returns:
+        1 to 100, or None if the image is no JPEG.
+    """
+    tables = getattr(image, "quantization", None)
+    if image.format not in ("JPEG", "MPO") or not tables:
+        return None
+    scale_percent = 100.0 * sum(tables[min(tables)]) / _STANDARD_LUMINANCE_SUM
+    quality = (200 - scale_percent) / 2 if scale_percent <= 100 else 5000 / scale_percent
+    return int(min(100, max(1, round(quality))))
+
+
+def _to_rgb_uint8(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnreadableImageError("the grey values do not fit in 16 bits")
+        # Pillow's own conversion clips at 255 and turns 16-bit photographs white.
+        grey = (values // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
+    if "A" in image.mode or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
+    return np.asarray(image.convert("RGB"))

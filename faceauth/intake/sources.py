@@ -1,0 +1,184 @@
+"""Where images come from: folders laid out by class, named folders, and existing spreadsheets."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceauth.errors import InputError, UsageError
+from faceauth.intake.images import IMAGE_SUFFIXES
+from faceauth.intake.manifest import rows_from_records
+from faceauth.intake.tables import TABLE_SUFFIXES, read_table
+from faceauth.labels import CLASSES, LABEL2ID
+
+log = logging.getLogger(__name__)
+
+GROUPS_NAME = "groups.csv"
+
+
+@dataclass(frozen=True, order=True)
+class SourceFile:
+    """One image file of a source.
+
+    Attributes:
+        image_path: The absolute path as valid text: bytes that are no UTF-8 are written as \\xNN.
+        folder: The source model: generator or collection.
+        target: 1 for real, 0 for fake.
+        key: The path inside its collection, without suffix. A fake often keeps the name of the photo that
+            it was made from, so files with one key in several sources are taken as one group.
+        group: The group that a groups file names, empty if there is none.
+        path: The path to open.
+    """
+
+    image_path: str
+    folder: str
+    target: int
+    key: str
+    group: str
+    path: Path
+
+
+def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list[SourceFile]:
+    """Lists the images of all sources, sorted by path.
+
+    Args:
+        sources: Each one of: a folder with `real/<collection>/...` and `fake/<generator>/...`;
+            `real:<name>=PATH` or `fake:<name>=PATH`; a spreadsheet with `image_path`, `folder` and `target`.
+        groups_file: CSV with the columns `path` and `group`, paths relative to the source folder or
+            absolute. Without it a `groups.csv` in a source folder is used.
+
+    Returns:
+        The files; one file twice (through two sources or a link) is listed once a class and folder.
+
+    Raises:
+        UsageError: A source does not exist or has an unknown form.
+        InputError: A source has no images, or a groups file cannot be used.
+    """
+    if not sources:
+        raise UsageError("No SOURCE was given.", "Give a folder with real/ and fake/ in it, or real:<name>=PATH.")
+    files: list[SourceFile] = []
+    for source in sources:
+        found = list(_find(source, groups_file))
+        if not found:
+            raise InputError(f"{source} has no images.", f"Images end in: {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        files.extend(found)
+    return sorted(set(files))
+
+
+def _find(source: str, groups_file: Path | None) -> Iterator[SourceFile]:
+    label, colon, rest = source.partition(":")
+    name, equals, folder = rest.partition("=")
+    if colon and label in CLASSES:
+        if not (equals and name and folder):
+            raise UsageError(f"'{source}' is not a source.", f"Write {label}:<name>=PATH.")
+        root = _existing(folder)
+        groups = _read_groups(groups_file, root)
+        return _files_below(root, root, name, LABEL2ID[label], groups)
+    root = _existing(source)
+    if root.is_file():
+        if root.suffix.lower() not in TABLE_SUFFIXES:
+            raise UsageError(f"{root} is neither a folder nor a spreadsheet.",
+                             f"Spreadsheets end in: {', '.join(TABLE_SUFFIXES)}.")
+        return _files_of_table(root, groups_file)
+    return _files_of_layout(root, groups_file)
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise UsageError(f"{text} does not exist.")
+    return path.absolute()
+
+
+def _files_of_layout(root: Path, groups_file: Path | None) -> Iterator[SourceFile]:
+    if not any((root / label).is_dir() for label in CLASSES):
+        raise InputError(
+            f"{root} has neither a folder 'real' nor a folder 'fake'.",
+            "Lay it out as real/<collection>/... and fake/<generator>/..., or name the classes: "
+            "real:<name>=PATH fake:<name>=PATH.",
+        )
+    beside = root / GROUPS_NAME
+    if groups_file is None and beside.is_file():
+        log.info("groups are taken from %s", beside)
+        groups_file = beside
+    groups = _read_groups(groups_file, root)
+    for label in CLASSES:
+        class_root = root / label
+        if not class_root.is_dir():
+            continue
+        for entry in sorted(class_root.iterdir()):
+            if entry.is_dir():
+                yield from _files_below(entry, root, entry.name, LABEL2ID[label], groups)
+            elif entry.suffix.lower() in IMAGE_SUFFIXES:
+                yield _source_file(entry, entry.stem, label, LABEL2ID[label], groups, root)
+
+
+def _files_below(
+    folder: Path, root: Path, name: str, target: int, groups: dict[str, str]
+) -> Iterator[SourceFile]:
+    n_other = 0
+    for path in _walk(folder, set()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            yield _source_file(path, key, name, target, groups, root)
+        elif path.name != GROUPS_NAME:
+            n_other += 1
+    if n_other:
+        log.info("%s: %d files that are no images were passed over", folder, n_other)
+
+
+def _source_file(
+    path: Path, key: str, folder: str, target: int, groups: dict[str, str], root: Path
+) -> SourceFile:
+    group = groups.get(str(path)) or groups.get(path.relative_to(root).as_posix(), "")
+    return SourceFile(_as_text(str(path)), _as_text(folder), target, _as_text(key), group, path)
+
+
+def _as_text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    # Links are followed, since clusters keep data behind them; a folder met again is a loop.
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        log.warning("%s cannot be listed: %s", folder, error.strerror)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), seen)
+        else:
+            yield Path(entry.path)
+
+
+def _files_of_table(table: Path, groups_file: Path | None) -> Iterator[SourceFile]:
+    header, records = read_table(table)
+    rows = rows_from_records(header, records, path=table, required=("image_path", "folder"))
+    groups = _read_groups(groups_file, table.parent)
+    for row in rows:
+        path = table.parent / Path(row.image_path.replace("\\", "/"))
+        parts = path.parts
+        # Keep the path below the folder that bears the source's name; that is what a pair has in common.
+        below = parts[len(parts) - parts[::-1].index(row.folder) :] if row.folder in parts else parts[-1:]
+        key = Path(*below).with_suffix("").as_posix()
+        group = groups.get(row.image_path) or row.group
+        yield SourceFile(_as_text(str(path)), row.folder, row.target, key, group, path)
+
+
+def _read_groups(path: Path | None, root: Path) -> dict[str, str]:
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise UsageError(f"There is no groups file at {path}.")
+    header, records = read_table(path)
+    if not {"path", "group"} <= set(header):
+        raise InputError(f"{path} has the columns {', '.join(header) or 'none'}.", "A groups file has: path, group.")
+    return {str(record["path"]): str(record["group"]) for record in records if record.get("group")}

@@ -1,0 +1,143 @@
+"""Tables as `.xlsx` files that people can open: text stays text, and long tables go on in further sheets."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles import Font, PatternFill
+from openpyxl.utils import get_column_letter
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError, ZipError
+
+from faceauth.errors import InputError
+from faceauth.files import whole_file
+
+# A sheet ends at 1,048,576 rows; openpyxl's write-only mode goes on without a word and spoils the file.
+MAX_SHEET_ROWS = 1_048_576
+# Excel cuts longer cells silently.
+MAX_CELL_CHARACTERS = 32_767
+SAMPLED_ROWS_FOR_WIDTH = 200
+
+# XML cannot hold these; Excel writes them as _xHHHH_, and so escapes what already looks like that.
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_x(?=[0-9A-Fa-f]{4}_)")
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+
+
+def write_sheets(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str) -> None:
+    """Writes one table, whole or not at all, with flat memory.
+
+    The header is bold, frozen and has a filter; columns are as wide as their first rows need. Strings are
+    typed as strings, so that a file called `=1+1.png` is a name and no formula.
+
+    Args:
+        path: The `.xlsx` file.
+        columns: Names of the columns.
+        rows: Cells as str, int, float or None.
+        title: Name of the sheet; further sheets are called `title (2)` and so on.
+    """
+    workbook = Workbook(write_only=True)
+    iterator = iter(rows)
+    head = [row for row, _ in zip(iterator, range(SAMPLED_ROWS_FOR_WIDTH), strict=False)]
+    pending = _chain(head, iterator)
+    widths = [_width(column, [row[i] for row in head]) for i, column in enumerate(columns)]
+    number, more = 0, True
+    while more:
+        number += 1
+        sheet = workbook.create_sheet(title if number == 1 else f"{title} ({number})")
+        sheet.freeze_panes = "A2"
+        for i, width in enumerate(widths):
+            sheet.column_dimensions[get_column_letter(i + 1)].width = width
+        sheet.append([_header_cell(sheet, column) for column in columns])
+        n_rows = 1
+        more = False
+        for row in pending:
+            sheet.append([_cell(sheet, value) for value in row])
+            n_rows += 1
+            if n_rows == MAX_SHEET_ROWS:
+                more = True
+                break
+        sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{n_rows}"
+        if more:
+            first = next(pending, None)
+            more = first is not None
+            pending = _chain([first] if more else [], pending)
+    with whole_file(path) as draft:
+        workbook.save(draft)
+
+
+def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Reads the table of a workbook's first sheet, and of all further sheets with the same header.
+
+    Args:
+        path: An `.xlsx` file, made by `write_sheets` or by anyone.
+
+    Returns:
+        The column names as they stand, and one dictionary a row; empty cells are None. Rows that are
+        entirely empty are left out.
+
+    Raises:
+        InputError: The file is no workbook or has no header.
+    """
+    try:
+        with CalamineWorkbook.from_path(path) as workbook:
+            sheets = [workbook.get_sheet_by_index(i).to_python(skip_empty_area=False)
+                      for i in range(len(workbook.sheet_names))]
+    except (CalamineError, ZipError, PasswordError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a spreadsheet: {error}", "Save it again as .xlsx.") from error
+    if not sheets or not sheets[0] or not any(str(name).strip() for name in sheets[0][0]):
+        raise InputError(f"{path} has no header row.", "Its first row must name the columns.")
+    header = [unescaped(str(name)).strip() for name in sheets[0][0]]
+    rows = []
+    for sheet in sheets:
+        if not sheet or [unescaped(str(name)).strip() for name in sheet[0]] != header:
+            continue
+        for cells in sheet[1:]:
+            values = [_value(cell) for cell in cells]
+            if any(value is not None for value in values):
+                rows.append(dict(zip(header, values, strict=False)))
+    return header, rows
+
+
+def escaped(text: str) -> str:
+    """Writes control characters the way Excel stores them, and keeps the text within a cell's length."""
+    safe = _NOT_IN_XML.sub(lambda match: f"_x{ord(match.group()[0]):04X}_" if match.group() != "_x" else "_x005F_x",
+                           text)
+    return safe[:MAX_CELL_CHARACTERS]
+
+
+def unescaped(text: str) -> str:
+    """Undoes `escaped`."""
+    return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text)
+
+
+def _chain(head: Iterable[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    yield from head
+    yield from rest
+
+
+def _width(column: str, values: list[Any]) -> int:
+    longest = max([len(column) + 4, *(len(str(value)) for value in values if value is not None)])
+    return min(60, max(8, longest + 1))
+
+
+def _header_cell(sheet: Any, text: str) -> WriteOnlyCell:
+    cell = WriteOnlyCell(sheet, value=text)
+    cell.font = Font(bold=True)
+    cell.fill = PatternFill("solid", fgColor="E8EEF4")
+    return cell
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    cell = WriteOnlyCell(sheet, value=escaped(value))
+    cell.data_type = "s"
+    return cell
+
+
+def _value(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return unescaped(cell) or None
+    return cell

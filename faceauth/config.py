@@ -22,7 +22,9 @@ _PACKAGE = Path(__file__).parent
 _SHIPPED_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 
-def load_config(kind: type[Settings], file: str | Path | None, overrides: list[str] | None = None) -> Settings:
+def load_config(
+    kind: type[Settings], file: str | Path | None, overrides: list[str] | None = None
+) -> Settings:
     """Builds settings from defaults, then a YAML file, then overrides.
 
     Args:
@@ -64,7 +66,11 @@ def find_config(name: str | Path) -> Path:
     if path.is_file():
         return path
     shipped = {found.stem: found for folder in _SHIPPED_FOLDERS for found in sorted(folder.glob("*.yaml"))}
-    if path.name in (path.stem, f"{path.stem}.yaml") and path.stem in shipped and path.parent in (Path(), Path("configs")):
+    if (
+        path.name in (path.stem, f"{path.stem}.yaml")
+        and path.stem in shipped
+        and path.parent in (Path(), Path("configs"))
+    ):
         return shipped[path.stem]
     raise ConfigError(
         f"There is no config at {name}.",

@@ -102,3 +102,27 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Prints an aligned table to stdout; columns of numbers are aligned to the right.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells as text.
+    """
+    widths = [
+        max(len(header[i]), *(len(row[i]) for row in rows)) if rows else len(name)
+        for i, name in enumerate(header)
+    ]
+    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        cells = (
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        )
+        print("  ".join(cells).rstrip())
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").replace("-", "").isdigit() or text in ("", "-", "—")

@@ -55,7 +55,9 @@ class Registry(Generic[Part]):
         """
         self._discover()
         if name not in self._parts:
-            raise UnknownNameError(f"There is no {self.kind} called '{name}'.", did_you_mean(name, self.names()))
+            raise UnknownNameError(
+                f"There is no {self.kind} called '{name}'.", did_you_mean(name, self.names())
+            )
         return self._parts[name]
 
     def names(self) -> list[str]:

@@ -93,7 +93,9 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
     try:
         facts = read_json(folder / CARD_NAME)
         card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
-        model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        model = AutoModelForImageClassification.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True
+        )
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DetectorError(f"{folder} cannot be loaded: {error}") from error

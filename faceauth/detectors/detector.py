@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, BaseImageProcessor, PreTrainedModel
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    BaseImageProcessor,
+    PreTrainedModel,
+)
 
 from faceauth.detectors.architecture import DETECTORS, TWO_CLASSES, Architecture
 from faceauth.errors import DetectorError
@@ -50,7 +55,11 @@ class Detector:
 
 
 def build_detector(
-    name: str, *, weights: str = "default", image_size: int | None = None, options: dict[str, Any] | None = None
+    name: str,
+    *,
+    weights: str = "default",
+    image_size: int | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Detector:
     """Builds a detector to be trained.
 
@@ -117,7 +126,9 @@ def scores_and_features(detector: Detector, pixel_values: Tensor) -> tuple[Tenso
     return logits.softmax(dim=-1)[:, FAKE], torch.stack(caught).mean(dim=0)
 
 
-def _build(name: str, architecture: Architecture, image_size: int, options: dict[str, Any]) -> PreTrainedModel:
+def _build(
+    name: str, architecture: Architecture, image_size: int, options: dict[str, Any]
+) -> PreTrainedModel:
     try:
         return architecture.build(image_size, options)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -135,7 +146,9 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if is_folder:
-            raise DetectorError(f"The folder {weights} holds no weights that can be loaded: {error}") from error
+            raise DetectorError(
+                f"The folder {weights} holds no weights that can be loaded: {error}"
+            ) from error
         raise DetectorError(
             f"The weights '{weights}' are neither a folder here nor could they be had from the Hugging Face hub "
             f"({_first_line(error)}).",

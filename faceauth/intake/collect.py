@@ -101,7 +101,9 @@ def collect_faces(
     with journal.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(max(1, workers)) as pool:
         for batch in _decoded_batches(pending, stamps, pool):
             rows = _crop_batch(batch, store, settings, detect, pool)
-            lines.write("".join(_journal_line(item.stamp, row) for item, row in zip(batch, rows, strict=True)))
+            lines.write(
+                "".join(_journal_line(item.stamp, row) for item, row in zip(batch, rows, strict=True))
+            )
             lines.flush()
             for item, row in zip(batch, rows, strict=True):
                 done[item.stamp] = row
@@ -109,6 +111,15 @@ def collect_faces(
                 if progress:
                     progress(n_done, len(files), row)
     return [done[stamps[file]] for file in files]
+
+
+def collected_with(output: Path) -> CollectSettings:
+    """Returns the settings that a prepared folder's crops were made with; the defaults if it does not say."""
+    path = output / STORE_NAME / SETTINGS_NAME
+    if not path.exists():
+        return CollectSettings()
+    kept = read_json(path)
+    return CollectSettings(**{**kept, "crop": CropSettings(**kept["crop"])})
 
 
 def stored_crop(output: Path, sha256: str) -> Path:
@@ -173,14 +184,20 @@ def _crop_batch(
         assert item.row.width is not None
         if face is None:
             best = max((other.p_face for other in faces), default=0.0)
-            reason = f"best p_face {best:.2f} of at least {settings.min_confidence} wanted" if faces else "none found"
+            reason = (
+                f"best p_face {best:.2f} of at least {settings.min_confidence} wanted"
+                if faces
+                else "none found"
+            )
             rows[id(item)] = replace(item.row, status=NO_FACE, reason=reason)
             continue
         face = face.scaled(item.row.width / item.search_rgb_uint8.shape[1])
         x1, y1, x2, y2 = (round(number, 2) for number in face.box_xyxy)
         row = replace(item.row, box=(x1, y1, x2, y2), p_face=round(face.p_face, 6))
         if face.longer_side_px < settings.min_face_px:
-            reason = f"the face is {face.longer_side_px:.0f} px long; at least {settings.min_face_px} are wanted"
+            reason = (
+                f"the face is {face.longer_side_px:.0f} px long; at least {settings.min_face_px} are wanted"
+            )
             rows[id(item)] = replace(row, status=TOO_SMALL, reason=reason)
             continue
         rows[id(item)] = replace(row, status=OK)
@@ -193,7 +210,11 @@ def _crop_batch(
 def _save_crop(
     item: _Decoded, box_xyxy: tuple[float, float, float, float], store: Path, settings: CropSettings
 ) -> str:
-    native = item.native_rgb_uint8 if item.native_rgb_uint8 is not None else read_image(item.file.path).image_rgb_uint8
+    native = (
+        item.native_rgb_uint8
+        if item.native_rgb_uint8 is not None
+        else read_image(item.file.path).image_rgb_uint8
+    )
     crop = crop_face(native, box_xyxy, settings)
     path = stored_crop(store.parent, item.row.sha256)
     if not path.exists():

@@ -20,7 +20,9 @@ class CropSettings:
     image_size: int = 256
 
 
-def square_around(box_xyxy: tuple[float, float, float, float], *, width: int, height: int, margin_ratio: float):
+def square_around(
+    box_xyxy: tuple[float, float, float, float], *, width: int, height: int, margin_ratio: float
+):
     """Places the square to cut.
 
     The square is centred on the face. Where it would leave the image it is shifted inside; where it is

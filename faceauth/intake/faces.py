@@ -80,7 +80,9 @@ def shrink_for_search(image_rgb_uint8: np.ndarray) -> np.ndarray:
     if scale >= 1:
         return image_rgb_uint8
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image_rgb_uint8).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.asarray(
+        Image.fromarray(image_rgb_uint8).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    )
 
 
 def main_face(faces: list[Face], *, min_confidence: float) -> Face | None:

@@ -150,7 +150,9 @@ def _to_rgb_uint8(image: Image.Image) -> np.ndarray:
         grey = (values // 257).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
+        raise UnreadableImageError(
+            "floating-point pixels have no agreed range; save the image with 8 or 16 bits"
+        )
     if "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))

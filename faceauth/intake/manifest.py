@@ -197,6 +197,12 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(rows, path.parent, path, _sha256(path))
 
 
+def edited_by_hand(folder: Path) -> bool:
+    """Tells whether the folder's xlsx is no longer the one that was written with its Parquet file."""
+    xlsx, parquet = folder / XLSX_NAME, folder / PARQUET_NAME
+    return xlsx.exists() and parquet.exists() and not _belong_together(xlsx, parquet)
+
+
 def rows_from_records(
     header: list[str],
     records: list[dict[str, Any]],
@@ -222,7 +228,9 @@ def rows_from_records(
         missing.append("target")
     if missing:
         hint = did_you_mean(missing[0], sorted(present - set(COLUMNS)) or sorted(present))
-        raise ManifestError(f"{path} has no column '{missing[0]}'.", f"Columns in it: {', '.join(header)}. {hint}")
+        raise ManifestError(
+            f"{path} has no column '{missing[0]}'.", f"Columns in it: {', '.join(header)}. {hint}"
+        )
     named = [{name_of[key]: value for key, value in record.items() if key in name_of} for record in records]
     split_names = {str(record.get("split") or "").strip().lower() for record in named} - {""}
     splits = {name: name for name in SPLITS}
@@ -250,8 +258,10 @@ def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> Manifest
     if target is None and not target_class:
         raise ManifestError(f"{place}: neither target nor target_class is filled in.")
     if target is not None and target_class and LABEL2ID[target_class] != target:
-        raise ManifestError(f"{place}: target {target} and target_class '{target_class}' contradict each other.",
-                            "1 is real, 0 is fake.")
+        raise ManifestError(
+            f"{place}: target {target} and target_class '{target_class}' contradict each other.",
+            "1 is real, 0 is fake.",
+        )
     target = LABEL2ID[target_class] if target is None else target
     split = texts.get("split", "").strip().lower()
     if split and split not in splits:
@@ -290,10 +300,14 @@ def _newest_of_pair(path: Path) -> Path:
     if path.is_dir():
         found = [path / name for name in (XLSX_NAME, PARQUET_NAME) if (path / name).exists()]
         if not found:
-            raise ManifestError(f"{path} has no {XLSX_NAME}.", "Make one with: faceauth prepare SOURCE --output DIR")
+            raise ManifestError(
+                f"{path} has no {XLSX_NAME}.", "Make one with: faceauth prepare SOURCE --output DIR"
+            )
         path = found[0]
     if not path.exists():
-        raise ManifestError(f"There is no manifest at {path}.", "Make one with: faceauth prepare SOURCE --output DIR")
+        raise ManifestError(
+            f"There is no manifest at {path}.", "Make one with: faceauth prepare SOURCE --output DIR"
+        )
     if path.suffix.lower() not in TABLE_SUFFIXES:
         allowed = ", ".join(("a prepared folder", *TABLE_SUFFIXES))
         raise ManifestError(f"{path} is not a manifest.", f"Allowed: {allowed}.")
@@ -303,11 +317,21 @@ def _newest_of_pair(path: Path) -> Path:
     if not (xlsx.exists() and parquet.exists()):
         return path
     # Copying a folder changes times but not contents, so the hash is asked first.
-    if (pq.read_schema(parquet).metadata or {}).get(_XLSX_HASH) == _sha256(xlsx).encode():
+    if _belong_together(xlsx, parquet):
         return parquet
     newest = max(xlsx, parquet, key=lambda file: file.stat().st_mtime_ns)
     log.info("%s and %s differ; %s was changed last and is read", xlsx.name, parquet.name, newest.name)
     return newest
+
+
+def _belong_together(xlsx: Path, parquet: Path) -> bool:
+    try:
+        kept = (pq.read_schema(parquet).metadata or {}).get(_XLSX_HASH)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ManifestError(
+            f"{parquet} cannot be read as Parquet: {error}", "Delete it; the xlsx will do."
+        ) from error
+    return kept == _sha256(xlsx).encode()
 
 
 def _refuse_two_labels(rows: list[ManifestRow], path: Path) -> None:

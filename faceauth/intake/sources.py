@@ -56,12 +56,16 @@ def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list
         InputError: A source has no images, or a groups file cannot be used.
     """
     if not sources:
-        raise UsageError("No SOURCE was given.", "Give a folder with real/ and fake/ in it, or real:<name>=PATH.")
+        raise UsageError(
+            "No SOURCE was given.", "Give a folder with real/ and fake/ in it, or real:<name>=PATH."
+        )
     files: list[SourceFile] = []
     for source in sources:
         found = list(_find(source, groups_file))
         if not found:
-            raise InputError(f"{source} has no images.", f"Images end in: {', '.join(sorted(IMAGE_SUFFIXES))}.")
+            raise InputError(
+                f"{source} has no images.", f"Images end in: {', '.join(sorted(IMAGE_SUFFIXES))}."
+            )
         files.extend(found)
     return sorted(set(files))
 
@@ -78,8 +82,10 @@ def _find(source: str, groups_file: Path | None) -> Iterator[SourceFile]:
     root = _existing(source)
     if root.is_file():
         if root.suffix.lower() not in TABLE_SUFFIXES:
-            raise UsageError(f"{root} is neither a folder nor a spreadsheet.",
-                             f"Spreadsheets end in: {', '.join(TABLE_SUFFIXES)}.")
+            raise UsageError(
+                f"{root} is neither a folder nor a spreadsheet.",
+                f"Spreadsheets end in: {', '.join(TABLE_SUFFIXES)}.",
+            )
         return _files_of_table(root, groups_file)
     return _files_of_layout(root, groups_file)
 
@@ -180,5 +186,7 @@ def _read_groups(path: Path | None, root: Path) -> dict[str, str]:
         raise UsageError(f"There is no groups file at {path}.")
     header, records = read_table(path)
     if not {"path", "group"} <= set(header):
-        raise InputError(f"{path} has the columns {', '.join(header) or 'none'}.", "A groups file has: path, group.")
+        raise InputError(
+            f"{path} has the columns {', '.join(header) or 'none'}.", "A groups file has: path, group."
+        )
     return {str(record["path"]): str(record["group"]) for record in records if record.get("group")}

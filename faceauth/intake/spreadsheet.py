@@ -82,10 +82,14 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """
     try:
         with CalamineWorkbook.from_path(path) as workbook:
-            sheets = [workbook.get_sheet_by_index(i).to_python(skip_empty_area=False)
-                      for i in range(len(workbook.sheet_names))]
+            sheets = [
+                workbook.get_sheet_by_index(i).to_python(skip_empty_area=False)
+                for i in range(len(workbook.sheet_names))
+            ]
     except (CalamineError, ZipError, PasswordError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a spreadsheet: {error}", "Save it again as .xlsx.") from error
+        raise InputError(
+            f"{path} cannot be read as a spreadsheet: {error}", "Save it again as .xlsx."
+        ) from error
     if not sheets or not sheets[0] or not any(str(name).strip() for name in sheets[0][0]):
         raise InputError(f"{path} has no header row.", "Its first row must name the columns.")
     header = [unescaped(str(name)).strip() for name in sheets[0][0]]
@@ -102,8 +106,9 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 def escaped(text: str) -> str:
     """Writes control characters the way Excel stores them, and keeps the text within a cell's length."""
-    safe = _NOT_IN_XML.sub(lambda match: f"_x{ord(match.group()[0]):04X}_" if match.group() != "_x" else "_x005F_x",
-                           text)
+    safe = _NOT_IN_XML.sub(
+        lambda match: f"_x{ord(match.group()[0]):04X}_" if match.group() != "_x" else "_x005F_x", text
+    )
     return safe[:MAX_CELL_CHARACTERS]
 
 

@@ -1,6 +1,5 @@
 """What lies in the folders that a report is asked of: found, read and checked, or said to be missing."""
 
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from faceauth.errors import InputError
 from faceauth.labels import FAKE, REAL, SPLITS
+from faceauth.scoring.scores import Scores, read_scores
 
 # Where crops and training states lie, thousands of files deep, and no results.
 _SKIPPED_FOLDERS = {*SPLITS, "checkpoints", "figures", "real", "fake"}
@@ -52,23 +52,6 @@ class Document:
     name: str
     folder: Path
     content: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """The scores table of an evaluation, one row a face, as columns of equal length n.
-
-    Attributes:
-        destination_path: Path of the crop, relative to the manifest's folder; (n,) object (str).
-        folder: Source; (n,) object (str).
-        target: 1 for real, 0 for fake; (n,) int8.
-        p_fake: In [0, 1]; (n,) float64.
-    """
-
-    destination_path: np.ndarray
-    folder: np.ndarray
-    target: np.ndarray
-    p_fake: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +150,7 @@ def collect(folders: list[Path]) -> Collected:
     return collected
 
 
-def find_evaluation_split(metrics: dict[str, Any]) -> str:
+def evaluated_split(metrics: dict[str, Any]) -> str:
     """Returns the split that metrics speak of, or an empty string."""
     split = metrics.get("split")
     return split if isinstance(split, str) else ""
@@ -208,9 +191,12 @@ def _read_folder(collected: Collected, folder: Path, name: str) -> set[str]:
         plots = tuple(path for path in _figures(folder) if path.stem in maps)
         collected.clusters.append(Clusters(name, clusters, points, plots))
     if metrics is not None:
-        scores = _scores(folder / "scores.csv", find_evaluation_split(metrics), collected)
+        scores = _scores(folder / "scores.csv", evaluated_split(metrics), collected)
         figures = tuple(
-            path for place in (folder, folder / "figures") for path in _figures(place) if path.stem not in maps
+            path
+            for place in (folder, folder / "figures")
+            for path in _figures(place)
+            if path.stem not in maps
         )
         collected.evaluations.append(Evaluation(name, metrics, scores, figures))
     return found
@@ -232,12 +218,13 @@ def _document(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 
 def _epochs(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
-    """Reads the epochs of a log, the last word on each; a line that a stopped run left half-written is passed over."""
+    """Reads the epochs of a log, the last word on each."""
     if not path.is_file():
         return ()
     epochs: dict[int, dict[str, Any]] = {}
     n_broken = 0
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    # What comes after the last line's end was being written when the run stopped.
+    for line in path.read_text("utf-8", errors="replace").split("\n")[:-1]:
         try:
             event = json.loads(line) if line.strip() else None
         except ValueError:
@@ -251,27 +238,25 @@ def _epochs(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
 
 
 def _scores(path: Path, split: str, collected: Collected) -> Scores | None:
+    """Reads the scores that metrics were computed from: those of their split, if the table has more."""
     if not path.is_file():
         collected.not_found.append(f"scores ({path})")
         return None
-    rows = []
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                if split and row.get("split") not in (split, None, ""):
-                    continue
-                rows.append((row["destination_path"], row["folder"], int(row["target"]), float(row["p_fake"])))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        collected.problems.append(f"{path} is no scores table: {type(error).__name__} {error}")
+        scores = read_scores(path)
+    except InputError as error:
+        collected.problems.append(str(error))
         return None
-    if not all(target in (REAL, FAKE) and 0 <= p_fake <= 1 for _, _, target, p_fake in rows):
-        collected.problems.append(f"{path} holds a target other than 0 and 1, or a score outside [0, 1].")
+    rows = np.flatnonzero(scores.split == split) if split else np.arange(len(scores.p_fake))
+    if len(rows) == 0:
+        collected.problems.append(f"{path} has no row of the split '{split}'.")
         return None
-    if not rows:
-        return None
-    paths, folders, targets, p_fake = zip(*rows, strict=True)
     return Scores(
-        np.array(paths, dtype=object), np.array(folders, dtype=object), np.array(targets, np.int8), np.array(p_fake)
+        destination_path=scores.destination_path[rows],
+        folder=scores.folder[rows],
+        split=scores.split[rows],
+        target=scores.target[rows],
+        p_fake=scores.p_fake[rows],
     )
 
 
@@ -296,8 +281,9 @@ def _points(path: Path, collected: Collected) -> MapPoints | None:
     except (pa.ArrowException, OSError, KeyError) as error:
         collected.problems.append(f"{path} is no table of maps: {type(error).__name__} {error}")
         return None
-    if not coordinates or not np.isin(target, (REAL, FAKE)).all():
-        collected.problems.append(f"{path} has no columns of a map, or a target other than 0 and 1.")
+    is_finite = all(np.isfinite(places).all() for places in coordinates.values())
+    if not coordinates or not is_finite or not np.isin(target, (REAL, FAKE)).all():
+        collected.problems.append(f"{path} has no complete map, or a target other than 0 and 1.")
         return None
     return MapPoints(**texts, target=target, p_fake=p_fake, coordinates=coordinates)
 
@@ -308,6 +294,8 @@ def _figures(folder: Path) -> list[Path]:
         return []
     chosen = {path.stem: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
     for path in sorted(folder.glob("*.svg")):
-        if not path.name.startswith(".") and (path.stem not in chosen or path.stat().st_size <= _LARGEST_SVG_BYTES):
+        if not path.name.startswith(".") and (
+            path.stem not in chosen or path.stat().st_size <= _LARGEST_SVG_BYTES
+        ):
             chosen[path.stem] = path
     return [chosen[stem] for stem in sorted(chosen)]

@@ -6,18 +6,21 @@ from typing import Any
 
 from faceauth.intake.manifest import STATUSES
 from faceauth.labels import SPLITS
+from faceauth.scoring.metrics import METRICS
 
 METRIC_TITLES = {
     "auroc": "AUROC",
-    "average_precision": "Average precision",
-    "ap": "Average precision",
+    "ap_fake": "Average precision, fake",
+    "ap_real": "Average precision, real",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "eer": "Equal error rate",
-    "f1": "F1",
+    "f1_fake": "F1, fake",
+    "f1_real": "F1, real",
     "recall_fake": "Fakes found",
     "recall_real": "Reals kept",
-    "precision_fake": "Precision on fakes",
+    "precision_fake": "Precision, fake",
+    "precision_real": "Precision, real",
     "log_loss": "Log loss",
     "brier": "Brier score",
     "ece": "Calibration error",
@@ -129,9 +132,19 @@ def counts_table(document: dict[str, Any]) -> Table | None:
     rows.sort(key=lambda row: (row[1] != "real", row[0]))
     return Table(
         "Images by source",
-        ("Source", "Class", *(f"in {split}" for split in splits), *(_words(status) for status in statuses), "All"),
+        (
+            "Source",
+            "Class",
+            *(f"in {split}" for split in splits),
+            *(_words(status) for status in statuses),
+            "All",
+        ),
         tuple(rows),
-        tuple(f"{_words(status)}: {STATUSES[status]}." for status in statuses if status in STATUSES and status != "ok"),
+        tuple(
+            f"{_words(status)}: {STATUSES[status]}."
+            for status in statuses
+            if status in STATUSES and status != "ok"
+        ),
     )
 
 
@@ -151,10 +164,14 @@ def failures_table(document: dict[str, Any]) -> Table | None:
 def speed_table(document: dict[str, Any]) -> Table | None:
     """How long preparation took, and how fast it went; None if it was not recorded."""
     rows: list[tuple[Cell, ...]] = [
-        (_words(name), value, "seconds") for name, value in sub_document(document, "seconds").items() if _is_number(value)
+        (_words(name), value, "seconds")
+        for name, value in sub_document(document, "seconds").items()
+        if _is_number(value)
     ]
     rows += [
-        (_words(name), value, "") for name, value in sub_document(document, "rates").items() if _is_number(value)
+        (_words(name), value, "")
+        for name, value in sub_document(document, "rates").items()
+        if _is_number(value)
     ]
     return Table("Time taken", ("Stage", "Value", "Unit"), tuple(rows), folded=True) if rows else None
 
@@ -201,7 +218,11 @@ def importances_table(document: dict[str, Any]) -> Table | None:
         for feature in features
         if isinstance(feature, Mapping)
     )
-    return Table("Which metadata give the class away", ("Property", "Importance"), rows, folded=True) if rows else None
+    return (
+        Table("Which metadata give the class away", ("Property", "Importance"), rows, folded=True)
+        if rows
+        else None
+    )
 
 
 def epochs_table(epochs: tuple[dict[str, Any], ...]) -> Table:
@@ -229,7 +250,9 @@ def overall_table(metrics: dict[str, Any]) -> Table | None:
     rows = []
     for name, document in sub_document(metrics, "overall").items():
         rate = as_rate(document)
-        rows.append((metric_title(name), rate, rate.n_real, rate.n_fake, rate.reason or ""))
+        meaning = METRICS.get(name).meaning if name in METRICS.names() else ""
+        remark = "; ".join(filter(None, (meaning, rate.reason)))
+        rows.append((metric_title(name), rate, rate.n_real, rate.n_fake, remark))
     return Table("All faces", ("Metric", "Value", "Real", "Fake", "Remark"), tuple(rows)) if rows else None
 
 
@@ -240,14 +263,20 @@ def sources_table(metrics: dict[str, Any]) -> Table | None:
         return None
     names = list(dict.fromkeys(name for source in by_folder for name in sub_document(by_folder, source)))
     rates = {
-        source: {name: as_rate(rate) for name, rate in sub_document(by_folder, source).items()} for source in by_folder
+        source: {name: as_rate(rate) for name, rate in sub_document(by_folder, source).items()}
+        for source in by_folder
     }
     # A column that no source has a value for says nothing; its reasons stay in the notes.
-    shown = [name for name in names if any(name in by and by[name].value is not None for by in rates.values())]
+    shown = [
+        name for name in names if any(name in by and by[name].value is not None for by in rates.values())
+    ]
     rows, reasons = [], {}
     for source, by_name in rates.items():
         counts = [
-            max((count for rate in by_name.values() if (count := getattr(rate, key)) is not None), default=None)
+            max(
+                (count for rate in by_name.values() if (count := getattr(rate, key)) is not None),
+                default=None,
+            )
             for key in ("n_real", "n_fake")
         ]
         rows.append((source, *counts, *(by_name.get(name, Rate(None)) for name in shown)))
@@ -255,7 +284,9 @@ def sources_table(metrics: dict[str, Any]) -> Table | None:
             if rate.value is None and rate.reason:
                 reasons.setdefault(rate.reason, []).append(f"{metric_title(name)} of {source}")
     notes = tuple(f"Undefined ({reason}): {_some(which)}." for reason, which in reasons.items())
-    return Table("By source", ("Source", "Real", "Fake", *(metric_title(name) for name in shown)), tuple(rows), notes)
+    return Table(
+        "By source", ("Source", "Real", "Fake", *(metric_title(name) for name in shown)), tuple(rows), notes
+    )
 
 
 def measures_table(document: dict[str, Any]) -> Table | None:
@@ -295,7 +326,17 @@ def cluster_sources_table(document: dict[str, Any]) -> Table | None:
     rows.sort(key=lambda row: -(row[3].value if row[3].value is not None else -1))
     return Table(
         "Sources as clusters",
-        ("Source", "Class", "n", "Neighbour purity", "Silhouette", "Spread", "Nearest", "at distance", "Most central face"),
+        (
+            "Source",
+            "Class",
+            "n",
+            "Neighbour purity",
+            "Silhouette",
+            "Spread",
+            "Nearest",
+            "at distance",
+            "Most central face",
+        ),
         tuple(rows),
     )
 
@@ -303,7 +344,9 @@ def cluster_sources_table(document: dict[str, Any]) -> Table | None:
 def faithfulness_table(document: dict[str, Any], titles: Mapping[str, str]) -> Table | None:
     """How far each map may be trusted; None if it was not measured."""
     projections = sub_document(document, "projections")
-    measures = list(dict.fromkeys(measure for name in projections for measure in sub_document(projections, name)))
+    measures = list(
+        dict.fromkeys(measure for name in projections for measure in sub_document(projections, name))
+    )
     if not measures:
         return None
     rows, notes = [], []

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
+from openpyxl.cell.cell import Cell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from faceauth.files import whole_file
+from faceauth.intake.spreadsheet import escaped
 from faceauth.report.tables import Rate, Table
 
 _LONGEST_SHEET_NAME = 31
-_LONGEST_CELL = 32_767
 _WIDEST_COLUMN = 60
 _HEADER_FONT = Font(bold=True)
-_HEADER_FILL = PatternFill("solid", start_color="FFEFEBE2")
+_HEADER_FILL = PatternFill("solid", start_color="FFE8EEF4")
 _NOTE_FONT = Font(italic=True, color="FF6B665C")
 
 
@@ -79,7 +79,7 @@ def _fill(sheet: Worksheet, table: Table) -> None:
 
 def _put(cell: Cell, value: str | int | float | None) -> None:
     if isinstance(value, str):
-        cell.value = ILLEGAL_CHARACTERS_RE.sub("\ufffd", value)[:_LONGEST_CELL]
+        cell.value = escaped(value)
         cell.data_type = "s"
     else:
         cell.value = value
@@ -87,8 +87,13 @@ def _put(cell: Cell, value: str | int | float | None) -> None:
 
 def _sheet_name(title: str, taken: list[str]) -> str:
     """Returns a name that Excel allows and no other sheet has."""
-    plain = "".join(" " if character in "[]:*?/\\'" else character for character in title).strip() or "Table"
-    plain = ILLEGAL_CHARACTERS_RE.sub(" ", plain)
+    plain = (
+        "".join(
+            " " if character in "[]:*?/\\'" or not character.isprintable() else character
+            for character in title
+        ).strip()
+        or "Table"
+    )
     lowered = {name.lower() for name in taken}
     name, number = plain[:_LONGEST_SHEET_NAME], 2
     while name.lower() in lowered:

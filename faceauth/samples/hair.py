@@ -36,18 +36,18 @@ class _Cut:
     curl: bool = False
 
 
-_SHORT_EDGE = (0.00, 0.01, 0.01, -0.10, -0.38, -0.74, -0.60, -0.90, -1.10)
+_SHORT_EDGE = (0.00, 0.01, 0.01, -0.10, -0.38, -0.74, -0.58, -0.66, -0.90)
 _LONG_EDGE = (0.00, 0.00, -0.04, -0.22, -1.20, -2.80, -2.80, -2.80, -2.80)
 _CUTS = {
     "cropped": _Cut(0.35, 0.4, _SHORT_EDGE),
     "short": _Cut(0.75, 1.4, _SHORT_EDGE),
-    "parted": _Cut(0.9, 1.3, (-0.02, 0.00, -0.02, -0.14, -0.46, -0.84, -0.66, -0.98, -1.10)),
-    "fringe": _Cut(0.9, 1.1, (-0.34, -0.35, -0.38, -0.50, -0.72, -0.85, -0.70, -0.95, -1.10)),
+    "parted": _Cut(0.9, 1.3, (-0.02, 0.00, -0.02, -0.14, -0.46, -0.84, -0.62, -0.70, -0.95)),
+    "fringe": _Cut(0.9, 1.1, (-0.34, -0.35, -0.38, -0.50, -0.72, -0.85, -0.66, -0.75, -0.95)),
     "curly": _Cut(2.2, 2.6, (0.02, 0.00, -0.05, -0.16, -0.45, -0.75, -0.80, -1.00, -1.10), curl=True),
     "bob": _Cut(1.1, 1.2, (-0.02, -0.04, -0.12, -0.34, -1.15, -1.45, -1.45, -1.45, -1.45), -0.95, 0.80),
     "long": _Cut(1.0, 1.1, _LONG_EDGE, -2.2, 0.84),
     "wavy": _Cut(1.4, 1.4, _LONG_EDGE, -2.2, 0.95, wave=0.07),
-    "tied": _Cut(0.45, 0.6, (0.02, 0.0, -0.08, -0.20, -0.42, -0.66, -0.62, -0.95, -1.10)),
+    "tied": _Cut(0.45, 0.6, (0.02, 0.0, -0.08, -0.20, -0.42, -0.66, -0.60, -0.66, -0.90)),
 }
 
 
@@ -113,7 +113,7 @@ def hair_in_front(
     if cut.curl:
         strands = 0.8 * smooth_noise(rng, canvas.shape, cells=(5, 5)) + 0.7 * smooth_noise(rng, canvas.shape, cells=(13, 13))
         strands = 1 - 1.6 * np.abs(strands)
-        ragged = 0.030 * smooth_noise(rng, canvas.shape, cells=(9, 9)) + 0.02 * strands
+        ragged = 0.022 * smooth_noise(rng, canvas.shape, cells=(9, 9)) + 0.008 * strands
         tangent_tilt = np.zeros_like(strands)
     else:
         strands, tangent_tilt = _strands(identity, cut, x, y, canvas.pixel, rng)

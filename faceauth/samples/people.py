@@ -258,7 +258,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         yaw=float(np.clip(rng.normal(0, 0.22), -0.45, 0.45)),
         pitch=float(np.clip(rng.normal(0.0, 0.08), -0.18, 0.18)),
         roll=float(np.clip(rng.normal(0, 0.08), -0.22, 0.22)),
-        head_share=rng.uniform(0.360, 0.410),
+        head_share=rng.uniform(0.350, 0.388),
         centre=(rng.normal(0, 0.05), rng.normal(0.10, 0.04)),
         light=(float(light[0]), float(light[1]), float(light[2])),
         light_rgb=(key * (1 + warmth), key, key * (1 - warmth)),

@@ -8,10 +8,13 @@ independent evidence. A threshold is taken as given: its own uncertainty is not 
   faces that the resamples' variance stands for (Korn and Graubard, Survey Methodology 24, 1998, 193-201).
   At 0 and at 1, where all resamples agree, that number is the number of groups: 100 of 100 gives
   [0.964, 1] and not [1, 1].
-* All other metrics get the resamples' standard error on the logit scale, or the log scale for a metric
-  without an upper end, with Student's t for the number of groups and its small-sample factor (Hesterberg,
-  arXiv:1411.5279). For an AUROC near 1 plain percentiles hold too rarely: of 400 simulated sets of 100 and
-  100 faces with a true AUROC of 0.998 they held the truth in 84 %, this interval in 97 %.
+* All other metrics get the resamples' standard error on the logit scale, between the lowest and the
+  highest value the metric can have, with Student's t for the number of groups and its small-sample factor
+  (Hesterberg, arXiv:1411.5279). For an AUROC near 1 plain percentiles hold too rarely: of 400 simulated
+  sets of 100 and 100 faces with a true AUROC of 0.998 they held the truth in 84 %, this interval in 97 %.
+* A mean of shares (balanced accuracy) is widened, if need be, to what follows from the intervals of its
+  parts (Zou and Donner, Statistics in Medicine 27, 2008, 1693-1702): where one recall is exactly 1, the
+  resamples see the other recall's doubt alone.
 * Where all resamples agree (an AUROC of exactly 1), they cannot tell how sure that is. The bounds are then
   those of the rule of three: a share of 1 - 0.025 ** (1 / groups) of each class, the most that may have
   stayed unseen at 97.5 %, is put at the worst end of the ranking for the one bound and at the best end for
@@ -37,6 +40,10 @@ MIN_DEFINED_SHARE = 0.9
 AGREEMENT = 1e-12
 # Counts held at once while resampling: arrays of 800 kB stay in a processor's cache.
 COUNTS_AT_ONCE = 100_000
+
+
+# Lower and upper bound; or None and the reason why there are none.
+Interval = tuple[tuple[float, float] | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +121,32 @@ def measure_rates(
         name: metric for name, metric in chosen.items() if measured[name][0] is not None and not lacking[name]
     }
     cut = 0.5 if threshold is None else threshold
-    resampled = _resample(with_interval, targets, p_fake, group_of, threshold=cut, draws=draws, seed=seed)
+    parts = {part: METRICS.get(part) for metric in with_interval.values() for part in metric.mean_of}
+    resampled = _resample(
+        {**with_interval, **parts}, targets, p_fake, group_of, threshold=cut, draws=draws, seed=seed
+    )
+
+    def interval_of(name: str, metric: Metric, value: float) -> Interval:
+        if metric.share_of is not None:
+            rows = metric.share_of(is_fake, p_fake >= cut)
+            return _interval_of_share(value, resampled[name], int(rows.sum()), _count(group_of[rows]))
+        bounds = _bounds_if_all_agree(metric, tally, cut, groups_real, groups_fake)
+        n_groups = min(n for n in (groups_real, groups_fake) if n)
+        ci95, reason = _interval_of_draws(metric, value, resampled[name], n_groups, bounds)
+        if ci95 is not None and metric.mean_of:
+            of_parts = []
+            for part in metric.mean_of:
+                value_of_part = float(parts[part].compute(tally, cut))
+                of_parts.append((value_of_part, interval_of(part, parts[part], value_of_part)[0]))
+            ci95 = _widen_to_parts(value, ci95, of_parts)
+        return ci95, reason
 
     rates = {}
     for name, metric in chosen.items():
         value, reason = measured[name]
         ci95 = None
-        if value is not None and lacking[name]:
-            reason = lacking[name]
-        elif value is not None and metric.share_of is not None:
-            rows = metric.share_of(is_fake, p_fake >= cut)
-            ci95, reason = _interval_of_share(value, resampled[name], int(rows.sum()), _count(group_of[rows]))
-        elif value is not None:
-            bounds = _bounds_if_all_agree(metric, tally, cut, groups_real, groups_fake)
-            n_groups = min(n for n in (groups_real, groups_fake) if n)
-            ci95, reason = _interval_of_draws(metric, value, resampled[name], n_groups, bounds)
+        if value is not None:
+            ci95, reason = (None, lacking[name]) if lacking[name] else interval_of(name, metric, value)
         rates[name] = Rate(value, ci95, n_real, n_fake, reason)
     return rates
 
@@ -227,9 +245,7 @@ def _draw_groups(is_real: np.ndarray, group_of: np.ndarray, *, draws: int, seed:
         yield counts.reshape(n_draws, n_groups).astype(np.float64)
 
 
-def _interval_of_share(
-    value: float, resampled: np.ndarray, n_faces: int, n_groups: int
-) -> tuple[tuple[float, float] | None, str | None]:
+def _interval_of_share(value: float, resampled: np.ndarray, n_faces: int, n_groups: int) -> Interval:
     """Clopper-Pearson with the effective number of faces (Korn and Graubard 1998)."""
     if value in (0.0, 1.0):
         n_effective = float(n_groups)
@@ -251,23 +267,35 @@ def _interval_of_share(
 
 def _interval_of_draws(
     metric: Metric, value: float, resampled: np.ndarray, n_groups: int, bounds: tuple[float, float]
-) -> tuple[tuple[float, float] | None, str | None]:
-    """Standard error on the logit or log scale, or the given bounds where all resamples agree."""
+) -> Interval:
+    """Standard error on the logit scale, or the given bounds where all resamples agree."""
     defined, reason = _defined(resampled)
     if reason:
         return None, reason
     deviation = float(defined.std())
     if deviation < AGREEMENT:
         return bounds, None
-    if value == 0 or (metric.at_most_one and value == 1):
+    share = value / metric.highest
+    if share in (0.0, 1.0):
         # The ends of the scale have no logit.
         low, high = np.quantile(defined, [TAIL, 1 - TAIL])
         return (min(value, float(low)), max(value, float(high))), None
-    reach = -stdtrit(n_groups - 1, TAIL) * np.sqrt(n_groups / (n_groups - 1)) * deviation
-    if metric.at_most_one:
-        steps = reach / (value * (1 - value))
-        return (float(expit(logit(value) - steps)), float(expit(logit(value) + steps))), None
-    return (float(value * np.exp(-reach / value)), float(value * np.exp(reach / value))), None
+    small_sample = np.sqrt(n_groups / (n_groups - 1))
+    reach = -stdtrit(n_groups - 1, TAIL) * small_sample * deviation / metric.highest / (share * (1 - share))
+    low, high = metric.highest * expit(logit(share) + np.array([-reach, reach]))
+    return (float(low), float(high)), None
+
+
+def _widen_to_parts(
+    value: float,
+    ci95: tuple[float, float],
+    of_parts: list[tuple[float, tuple[float, float] | None]],
+) -> tuple[float, float]:
+    """Takes the wider of an interval and the one of a mean of independent parts (Zou and Donner 2008)."""
+    below = [part - bounds[0] for part, bounds in of_parts if bounds is not None]
+    above = [bounds[1] - part for part, bounds in of_parts if bounds is not None]
+    reach_below, reach_above = np.linalg.norm(below) / len(of_parts), np.linalg.norm(above) / len(of_parts)
+    return min(ci95[0], float(value - reach_below)), max(ci95[1], float(value + reach_above))
 
 
 def _defined(resampled: np.ndarray) -> tuple[np.ndarray, str | None]:

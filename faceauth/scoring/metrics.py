@@ -19,6 +19,8 @@ from faceauth.labels import FAKE, REAL
 from faceauth.registry import Registry
 
 CALIBRATION_BINS = 15
+# The log loss takes no score for more certain than this, as scikit-learn does not.
+CERTAINTY = float(np.finfo(np.float64).eps)
 # In place of an empty denominator whose numerator is zero as well: cheaper than a masked division.
 SMALLEST = np.finfo(np.float64).tiny
 
@@ -87,7 +89,8 @@ class Metric:
         needs_fake: Whether it is undefined without fake faces.
         share_of: For a share of faces: from (is_fake, called_fake), bool (n,) each, to the faces that it is
             a share of, bool (n,). None for metrics that are no such share.
-        at_most_one: Whether its values lie in [0, 1]; otherwise they are positive without an upper end.
+        mean_of: For a mean of shares: the names of those metrics.
+        highest: The highest value it can have; the lowest is 0.
         undefined: Why it may be undefined although the classes it needs are there.
     """
 
@@ -97,7 +100,8 @@ class Metric:
     needs_real: bool = False
     needs_fake: bool = False
     share_of: RowChoice | None = None
-    at_most_one: bool = True
+    mean_of: tuple[str, ...] = ()
+    highest: float = 1.0
     undefined: str = "it is undefined for these scores"
 
 
@@ -222,7 +226,8 @@ def _metric(
     needs_real: bool = False,
     needs_fake: bool = False,
     share_of: RowChoice | None = None,
-    at_most_one: bool = True,
+    mean_of: tuple[str, ...] = (),
+    highest: float = 1.0,
     undefined: str = Metric.undefined,
 ) -> Callable[[MetricFunction], MetricFunction]:
     """Returns a decorator that files a function under its own name, with what it needs."""
@@ -230,7 +235,15 @@ def _metric(
     def file_under_its_name(compute: MetricFunction) -> MetricFunction:
         METRICS.register(compute.__name__)(
             Metric(
-                compute, meaning, needs_threshold, needs_real, needs_fake, share_of, at_most_one, undefined
+                compute,
+                meaning,
+                needs_threshold,
+                needs_real,
+                needs_fake,
+                share_of,
+                mean_of,
+                highest,
+                undefined,
             )
         )
         return compute
@@ -249,7 +262,13 @@ def accuracy(tally: Tally, threshold: float) -> np.ndarray:
     return _ratio(true_fake + tally.n_real - false_fake, tally.n_real + tally.n_fake)
 
 
-@_metric(meaning="mean of the two recalls", needs_threshold=True, needs_real=True, needs_fake=True)
+@_metric(
+    meaning="mean of the two recalls",
+    needs_threshold=True,
+    needs_real=True,
+    needs_fake=True,
+    mean_of=("recall_fake", "recall_real"),
+)
 def balanced_accuracy(tally: Tally, threshold: float) -> np.ndarray:
     """Mean of the share of fakes called fake and of reals called real."""
     return (recall_fake(tally, threshold) + recall_real(tally, threshold)) / 2
@@ -386,11 +405,10 @@ def eer(tally: Tally, threshold: float) -> np.ndarray:
     return (fpr_low + along * (fpr_high - fpr_low))[..., 0]
 
 
-@_metric(meaning="mean negative log-likelihood of the true class, in nats", at_most_one=False)
+@_metric(meaning="mean negative log-likelihood of the true class, in nats", highest=-np.log(CERTAINTY))
 def log_loss(tally: Tally, threshold: float) -> np.ndarray:
     """Mean negative log-likelihood of the true class in nats; scores of 0 and 1 are clipped by 2e-16."""
-    smallest = np.finfo(np.float64).eps
-    p_fake = np.clip(tally.p_fake, smallest, 1 - smallest)
+    p_fake = np.clip(tally.p_fake, CERTAINTY, 1 - CERTAINTY)
     total = -(tally.fake @ np.log(p_fake) + tally.real @ np.log1p(-p_fake))
     return _ratio(total, tally.n_real + tally.n_fake)
 

@@ -58,9 +58,10 @@ class Scores:
         lengths = {name: len(column) for name, column in self._columns().items()}
         if len(set(lengths.values())) > 1:
             raise InputError(f"The columns of the scores differ in length: {lengths}.")
-        for row, target in enumerate(self.target.tolist()):
-            if target not in (FAKE, REAL):
-                raise InputError(f"The target of score {row} is {target!r}.", "1 is real, 0 is fake.")
+        unknown = np.flatnonzero(~np.isin(self.target, (FAKE, REAL)))
+        if len(unknown):
+            row = int(unknown[0])
+            raise InputError(f"The target of score {row} is {self.target[row]!r}.", "1 is real, 0 is fake.")
         unusable = np.flatnonzero(~((self.p_fake >= 0) & (self.p_fake <= 1)))
         if len(unusable):
             row = int(unusable[0])

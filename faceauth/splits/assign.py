@@ -30,9 +30,7 @@ def parse_ratios(text: str) -> tuple[float, float, float]:
     return ratios
 
 
-def assign_splits(
-    rows: Sequence[ManifestRow], *, ratios: tuple[float, float, float], seed: int
-) -> list[str]:
+def assign_splits(rows: Sequence[ManifestRow], *, ratios: tuple[float, float, float], seed: int) -> list[str]:
     """Gives every row a split.
 
     Groups are taken from the largest to the smallest, equal ones in a seeded order, and each goes where
@@ -58,7 +56,8 @@ def assign_splits(
 
         def shortage(split: str, counts: Counter = counts) -> float:
             return sum(
-                n * (1 - filled[split, source] / (shares[split] * sizes[source])) for source, n in counts.items()
+                n * (1 - filled[split, source] / (shares[split] * sizes[source]))
+                for source, n in counts.items()
             )
 
         chosen = max(shares, key=shortage)
@@ -72,6 +71,8 @@ def assign_splits(
 
 def _warn_of_gaps(rows: Sequence[ManifestRow], splits: list[str], shares: dict[str, float]) -> None:
     found = Counter((split, row.target_class) for row, split in zip(rows, splits, strict=True))
-    gaps = [f"{label} in {split}" for split in shares for label in CLASSES if rows and not found[split, label]]
+    gaps = [
+        f"{label} in {split}" for split in shares for label in CLASSES if rows and not found[split, label]
+    ]
     if gaps:
         log.warning("too few groups to fill every split: there is no %s", ", no ".join(gaps))

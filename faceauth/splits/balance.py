@@ -54,7 +54,9 @@ def spread_evenly(sizes: dict[str, int], total: int) -> dict[str, int]:
         How many to take of each; no source gives more than one more than a source that is not used up.
     """
     taken = {}
-    for n_left, name in zip(range(len(sizes), 0, -1), sorted(sizes, key=lambda name: (sizes[name], name)), strict=True):
+    for n_left, name in zip(
+        range(len(sizes), 0, -1), sorted(sizes, key=lambda name: (sizes[name], name)), strict=True
+    ):
         taken[name] = min(sizes[name], total // n_left)
         total -= taken[name]
     return taken
@@ -85,7 +87,9 @@ def choose_balanced(rows: Sequence[ManifestRow], *, rule: str, seed: int) -> lis
     keep = [False] * len(rows)
     for target, kept in ((FAKE, kept_fakes), (REAL, kept_reals)):
         for folder, n_kept in kept.items():
-            order = sorted(positions[target, folder], key=lambda i: (order_key(rows[i].group, seed), rows[i].sha256))
+            order = sorted(
+                positions[target, folder], key=lambda i: (order_key(rows[i].group, seed), rows[i].sha256)
+            )
             for i in order[:n_kept]:
                 keep[i] = True
     n_surplus = len(rows) - sum(keep)

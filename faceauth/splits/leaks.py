@@ -41,7 +41,9 @@ class Leaks:
             parts.append(f"{len(self.exact)} files are in two splits, such as sha256 {self.exact[0][:16]}")
         if self.near:
             first, second = self.near[0]
-            parts.append(f"{len(self.near)} pairs of look-alikes lie across splits, such as {first} and {second}")
+            parts.append(
+                f"{len(self.near)} pairs of look-alikes lie across splits, such as {first} and {second}"
+            )
         return "; ".join(parts) or "no leaks"
 
 

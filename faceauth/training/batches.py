@@ -31,7 +31,12 @@ class CropDataset(Dataset[tuple[Tensor, int, int]]):
     """
 
     def __init__(
-        self, rows: Sequence[ManifestRow], manifest: Manifest, *, augment: dict[str, float] | None = None, seed: int = 0
+        self,
+        rows: Sequence[ManifestRow],
+        manifest: Manifest,
+        *,
+        augment: dict[str, float] | None = None,
+        seed: int = 0,
     ) -> None:
         self.paths: list[Path] = [manifest.crop_path(row) for row in rows]
         self.targets = [row.target for row in rows]
@@ -94,9 +99,7 @@ class BalancedSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         ends = np.round(np.cumsum([0.0, *self._shares]) * self._n).astype(int)
-        drawn = [
-            _deal(deck, n, rng) for deck, n in zip(self._decks, np.diff(ends), strict=True)
-        ]
+        drawn = [_deal(deck, n, rng) for deck, n in zip(self._decks, np.diff(ends), strict=True)]
         for place, position in enumerate(rng.permutation(np.concatenate(drawn))):
             yield int(position), place
 
@@ -118,7 +121,9 @@ def collate(items: list[tuple[Tensor, int, int]]) -> dict[str, Tensor]:
     images, targets, positions = zip(*items, strict=True)
     if len({image.shape for image in images}) > 1:
         sizes = sorted({f"{image.shape[2]} x {image.shape[1]}" for image in images})
-        raise InputError(f"The crops have different sizes: {', '.join(sizes)}.", "Prepare them with one --image-size.")
+        raise InputError(
+            f"The crops have different sizes: {', '.join(sizes)}.", "Prepare them with one --image-size."
+        )
     return {
         "images_rgb_uint8": torch.stack(images),
         "targets": torch.tensor(targets),

@@ -125,4 +125,6 @@ class TrainSettings:
         """
         for name, probability in self.data.augment.items():
             if not 0 <= probability <= 1:
-                raise ConfigError(f"'data.augment.{name}' is {probability}.", "A probability lies between 0 and 1.")
+                raise ConfigError(
+                    f"'data.augment.{name}' is {probability}.", "A probability lies between 0 and 1."
+                )

@@ -40,7 +40,9 @@ def _load_package(model: PreTrainedModel) -> str:
     own = model.timm_model.state_dict()
     # The package names layers otherwise but keeps their order, so the two are matched one by one.
     if len(own) != len(weights):
-        raise DetectorError(f"{PACKAGE} holds {len(weights)} tensors, not the {len(own)} of EfficientNet-Lite0.")
+        raise DetectorError(
+            f"{PACKAGE} holds {len(weights)} tensors, not the {len(own)} of EfficientNet-Lite0."
+        )
     for (name, tensor), (their_name, theirs) in zip(own.items(), weights.items(), strict=True):
         if name.startswith("classifier."):
             continue  # 1,000 ImageNet classes there, two here

@@ -55,7 +55,9 @@ class MtcnnFaces:
         return faces
 
     def _detect(self, images: list[np.ndarray]) -> list[list[Face]]:
-        self._mtcnn.min_face_size = max(SMALLEST_FACE_PX, round(SMALLEST_FACE_RATIO * min(images[0].shape[:2])))
+        self._mtcnn.min_face_size = max(
+            SMALLEST_FACE_PX, round(SMALLEST_FACE_RATIO * min(images[0].shape[:2]))
+        )
         with torch.inference_mode():
             boxes, p_faces, landmarks = self._mtcnn.detect(np.stack(images), landmarks=True)
         return [
@@ -72,4 +74,3 @@ def _faces_from_arrays(boxes: np.ndarray, p_faces: np.ndarray, landmarks: np.nda
         Face((float(box[0]), float(box[1]), float(box[2]), float(box[3])), float(p_face), points)
         for box, p_face, points in zip(boxes, p_faces, landmarks, strict=True)
     ]
-

@@ -16,4 +16,6 @@ def load_whole(*, device: str) -> FaceDetector:
 
 
 def _whole_images(images_rgb_uint8: list[np.ndarray]) -> list[list[Face]]:
-    return [[Face((0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)] for image in images_rgb_uint8]
+    return [
+        [Face((0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)] for image in images_rgb_uint8
+    ]

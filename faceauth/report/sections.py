@@ -1,0 +1,255 @@
+"""The parts of the report, each only if there is something to say in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceauth.clusters.plots import TITLES
+from faceauth.labels import FAKE, REAL
+from faceauth.report import tables
+from faceauth.report.collect import Clusters, Collected, Document, Evaluation, TrainingRun
+from faceauth.report.faces import thumbnail
+from faceauth.report.figures import IntervalRow, interval_chart, score_strips, training_curves
+from faceauth.report.map import interactive_map
+from faceauth.report.markup import Markup, inline_image, number, paragraph, text
+from faceauth.report.tables import Table, as_number, as_rate, sub_document
+
+MISTAKES_SHOWN = 8
+_MISTAKE_PX = 96
+_MODEL_KEYS = ("model_type", "architectures", "architecture", "image_size", "num_parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        anchor: Where links within the page point.
+        title: Its heading.
+        blocks: What it shows, in order; tables also go into the workbook.
+    """
+
+    anchor: str
+    title: str
+    blocks: tuple[Markup | Table, ...]
+
+
+def all_sections(collected: Collected, *, crops_root: Path | None) -> list[Section]:
+    """Returns the sections for which something was found, and the limits, which always apply.
+
+    Args:
+        collected: What was found.
+        crops_root: Folder of the crops if faces may be shown, else None.
+    """
+    maps = iter(range(1, len(collected.clusters) + 1))
+    parts = [
+        ("data", "Data", collected.preparations, _data_blocks),
+        ("audit", "Audit", collected.audits, _audit_blocks),
+        ("model", "Model", collected.models, _model_blocks),
+        ("training", "Training", collected.runs, _training_blocks),
+        (
+            "evaluation",
+            "Evaluation",
+            collected.evaluations,
+            lambda found: _evaluation_blocks(found, collected.audits, crops_root),
+        ),
+        (
+            "clusters",
+            "Clusters",
+            collected.clusters,
+            lambda found: _cluster_blocks(found, next(maps), crops_root),
+        ),
+    ]
+    sections = []
+    for anchor, title, several, blocks_of in parts:
+        blocks: list[Markup | Table] = []
+        for found in several:
+            own = [block for block in blocks_of(found) if block]
+            if own and len(several) > 1:
+                blocks.append(Markup(f'<h3 class="origin">{text(found.name)}</h3>'))
+            blocks += own
+        if blocks:
+            sections.append(Section(anchor, title, tuple(blocks)))
+    sections.append(Section("limits", "Limits", (_limits(collected),)))
+    return sections
+
+
+def _data_blocks(found: Document) -> list[Markup | Table | None]:
+    by_status = sub_document(found.content, "counts", "by_status")
+    n_all = sum(count for count in by_status.values() if isinstance(count, int))
+    n_ok = by_status.get("ok", 0)
+    words = (
+        f"{number(n_all)} images came in, and {number(n_ok)} of them became faces in a split."
+        if n_all
+        else ""
+    )
+    return [
+        paragraph(words, kind="lead") if words else None,
+        tables.counts_table(found.content),
+        tables.failures_table(found.content),
+        tables.speed_table(found.content),
+        tables.facts_table("Settings", sub_document(found.content, "settings"), folded=True),
+        tables.facts_table("Versions", sub_document(found.content, "versions"), folded=True),
+    ]
+
+
+def _audit_blocks(found: Document) -> list[Markup | Table | None]:
+    shortcuts = sub_document(found.content, "shortcuts")
+    rows = [IntervalRow("all sources", as_rate(shortcuts.get("overall")))]
+    rows += [IntervalRow(name, as_rate(rate)) for name, rate in sub_document(shortcuts, "by_folder").items()]
+    leaks = tables.leaks_table(found.content)
+    return [
+        leaks,
+        paragraph(
+            "A ruler looks at size, format and quality of a file and never at a face. Where it tells fakes from "
+            "reals, a detector may have learned the same, and its figures there are worth as little."
+        )
+        if shortcuts
+        else None,
+        interval_chart(rows, description="AUROC of metadata alone", subject="metadata"),
+        tables.shortcuts_table(found.content),
+        tables.importances_table(found.content),
+    ]
+
+
+def _model_blocks(found: Document) -> list[Markup | Table | None]:
+    facts = {key: value for key, value in found.content.items() if key not in ("metrics", "versions")}
+    return [
+        tables.facts_table("Model card", facts),
+        tables.facts_table("Model versions", sub_document(found.content, "versions"), folded=True),
+    ]
+
+
+def _training_blocks(found: TrainingRun) -> list[Markup | Table | None]:
+    best = [epoch["epoch"] for epoch in found.epochs if epoch.get("best") is True]
+    seconds = [as_number(epoch.get("seconds")) for epoch in found.epochs]
+    words = f"{len(found.epochs)} epochs"
+    if None not in seconds:
+        words += f" in {_duration(sum(second for second in seconds if second is not None))}"
+    words += f"; the best on val was epoch {best[-1]}, which the checkpoint holds." if best else "."
+    return [paragraph(words, kind="lead"), training_curves(found.epochs), tables.epochs_table(found.epochs)]
+
+
+def _evaluation_blocks(
+    found: Evaluation, audits: Sequence[Document], crops_root: Path | None
+) -> list[Markup | Table | None]:
+    metrics = found.metrics
+    by_folder = sub_document(metrics, "by_folder")
+    shortcuts: dict[str, object] = {}
+    for audit in audits:
+        shortcuts |= sub_document(audit.content, "shortcuts", "by_folder")
+    rows = [
+        IntervalRow(
+            name,
+            as_rate(sub_document(by_folder, name).get("auroc")),
+            as_rate(shortcuts[name]) if name in shortcuts else None,
+        )
+        for name in by_folder
+    ]
+    rows.sort(key=lambda row: row.rate.value if row.rate.value is not None else -1)
+    blocks: list[Markup | Table | None] = [
+        _threshold_words(metrics),
+        tables.overall_table(metrics),
+        interval_chart(rows, description="AUROC by source, the hardest first"),
+        tables.sources_table(metrics),
+    ]
+    if found.scores is not None:
+        scores = found.scores
+        threshold = as_number(sub_document(metrics, "threshold").get("value"))
+        blocks.append(score_strips(scores.folder, scores.target, scores.p_fake, threshold=threshold))
+        if crops_root is not None and threshold is not None:
+            blocks += [_mistakes(found, crops_root, kind=kind, threshold=threshold) for kind in (REAL, FAKE)]
+    if found.figures:
+        plates = "".join(
+            inline_image(path, path.stem.replace("_", " ").replace("-", " ")) for path in found.figures
+        )
+        blocks.append(Markup(f'<h3>Figures</h3><div class="plates">{plates}</div>'))
+    return blocks
+
+
+def _threshold_words(metrics: dict[str, object]) -> Markup | None:
+    threshold = sub_document(metrics, "threshold")
+    value = as_number(threshold.get("value"))
+    if value is None:
+        return None
+    words = f"A face is called fake from a score of {number(value)} on"
+    if threshold.get("rule"):
+        words += f" (rule: {threshold['rule']}"
+        words += f", chosen on {threshold['chosen_on']})" if threshold.get("chosen_on") else ")"
+    return paragraph(f"{words}. Small print gives 95 % intervals.", kind="lead")
+
+
+def _mistakes(found: Evaluation, crops_root: Path, *, kind: int, threshold: float) -> Markup | None:
+    """Shows the faces of one class on which the detector was most wrong."""
+    scores = found.scores
+    if scores is None:
+        return None
+    is_wrong = (scores.target == kind) & ((scores.p_fake >= threshold) == (kind == REAL))
+    order = np.argsort(-scores.p_fake if kind == REAL else scores.p_fake, kind="stable")
+    cards = []
+    for i in order[is_wrong[order]][:MISTAKES_SHOWN]:
+        face = thumbnail(crops_root, str(scores.destination_path[i]), side_px=_MISTAKE_PX)
+        if face is not None:
+            caption = f"{scores.folder[i]}, {scores.p_fake[i]:.2f}"
+            cards.append(
+                f'<figure><img src="data:image/jpeg;base64,{face}" alt="A face of {text(str(scores.folder[i]))}">'
+                f"<figcaption>{text(caption)}</figcaption></figure>"
+            )
+    if not cards:
+        return None
+    title = "Reals that it took for fakes" if kind == REAL else "Fakes that it took for reals"
+    count = f"the worst {len(cards)} of {number(int(is_wrong.sum()))}"
+    return Markup(f'<h3>{title} <small>{count}</small></h3><div class="faces">{"".join(cards)}</div>')
+
+
+def _cluster_blocks(
+    found: Clusters, number_on_page: int, crops_root: Path | None
+) -> list[Markup | Table | None]:
+    document = found.document
+    notes = document.get("notes")
+    layer = document.get("layer")
+    words = "Each point is a face as the detector sees it"
+    words += f" (layer: {layer})" if isinstance(layer, str) and layer else ""
+    words += (
+        ". On a map only neighbourhoods mean something; sizes of clusters and distances between them do not."
+    )
+    blocks: list[Markup | Table | None] = [paragraph(words, kind="lead")]
+    if found.points is not None:
+        blocks.append(interactive_map(found, number_on_page=number_on_page, crops_root=crops_root))
+    else:
+        blocks += [inline_image(path, f"{path.stem} of {found.name}") for path in found.plots]
+    blocks += [
+        tables.measures_table(document),
+        tables.cluster_sources_table(document),
+        tables.faithfulness_table(document, TITLES),
+    ]
+    if isinstance(notes, list):
+        blocks += [paragraph(str(note), kind="notes") for note in notes]
+    return blocks
+
+
+def _limits(collected: Collected) -> Markup:
+    """Says in plain words what none of these figures can carry."""
+    limits = [
+        "A figure holds for the generators and the collections in these tables. A generator that the detector has "
+        "never seen may pass as real, and no figure on this page says how often.",
+        "Faces of the training data's own kind are the easiest. On other cameras, other compression and other "
+        "people, expect less; measure it on your own material before relying on it.",
+        "A score is no evidence against a person. It says how an image resembles others that were machine-made, and "
+        "it errs in both directions, unevenly among people, cameras and light.",
+        "Each figure comes with the number of faces behind it and an interval. Two figures whose intervals overlap "
+        "have not been shown to differ.",
+    ]
+    if collected.clusters:
+        limits.append(
+            "Clusters show what the detector tells apart, which may be the file's history and not the generator's hand."
+        )
+    return Markup(f"<ul>{''.join(f'<li>{text(limit)}</li>' for limit in limits)}</ul>")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,259 @@
+"""What the scores of one split say: all metrics with intervals, overall and for each source model.
+
+A generator is measured against all reals of the split and a real collection against all fakes, so that each
+folder's figures need both classes no less than the overall ones.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from faceauth.errors import InputError
+from faceauth.files import whole_file, write_json
+from faceauth.labels import FAKE, ID2LABEL, REAL
+from faceauth.scoring.intervals import DEFAULT_DRAWS, Rate, measure_rates
+from faceauth.scoring.metrics import METRICS
+from faceauth.scoring.scores import Scores, write_scores
+from faceauth.scoring.thresholds import Threshold
+
+# What a short table shows of each folder; the files hold all metrics.
+FOLDER_HEADLINES = ("auroc", "balanced_accuracy", "eer")
+MAX_CELL_CHARACTERS = 32_767
+RATE_HEADER = ("metric", "value", "95 % from", "95 % to", "real faces", "fake faces", "meaning", "note")
+
+logger = logging.getLogger(__name__)
+
+
+class FolderRows(NamedTuple):
+    """The faces that say how a detector does on one source model.
+
+    Attributes:
+        name: The folder, with ` (real)` or ` (fake)` if a folder of that name exists in both classes.
+        target: 1 for a real collection, 0 for a generator.
+        keep: Its own faces and all faces of the other class, bool (n,).
+    """
+
+    name: str
+    target: int
+    keep: np.ndarray
+
+
+class TableRow(NamedTuple):
+    """One line of the table that people see, all texts."""
+
+    folder: str
+    metric: str
+    value: str
+    interval: str
+    faces: str
+
+
+def evaluate_scores(
+    scores: Scores,
+    *,
+    threshold: Threshold,
+    split: str,
+    model: str,
+    draws: int = DEFAULT_DRAWS,
+    seed: int = 0,
+    test_reads: int = 0,
+    shortcut_auroc: Rate | None = None,
+) -> dict[str, Any]:
+    """Measures one split of a scores table.
+
+    Args:
+        scores: The table; rows of other splits are left aside.
+        threshold: Chosen beforehand, on another split.
+        split: Which rows to measure.
+        model: What made the scores, for the record.
+        draws: Resamples for the intervals.
+        seed: The same seed gives the same intervals.
+        test_reads: How often the test split has been read for this model, this time included.
+        shortcut_auroc: AUROC of a classifier that sees metadata alone; None if it was not measured.
+
+    Returns:
+        The document that `metrics.json` holds.
+
+    Raises:
+        InputError: No row is of that split.
+    """
+    measured = rows_of_split(scores, split)
+
+    def rates(rows: Scores) -> dict[str, Rate]:
+        return measure_rates(
+            rows.target,
+            rows.p_fake,
+            threshold=threshold.value,
+            groups=rows.group,
+            draws=draws,
+            seed=seed,
+        )
+
+    overall = rates(measured)
+    auroc = overall["auroc"]
+    if auroc.ci95 is not None and auroc.ci95[1] < 0.5:
+        logger.warning(
+            "The AUROC is %.3f: the scores rank fakes below reals. Is target 1 = real, 0 = fake, and p_fake "
+            "the probability of a fake?",
+            auroc.value,
+        )
+    shortcut = shortcut_auroc or Rate(None, None, 0, 0, "it was not measured")
+    return {
+        "split": split,
+        "model": model,
+        "threshold": threshold.to_json(),
+        "overall": _to_json(overall),
+        "by_folder": {
+            folder.name: _to_json(rates(measured.where(folder.keep))) for folder in iterate_folders(measured)
+        },
+        "shortcut_auroc": shortcut.to_json(),
+        "test_reads": test_reads,
+    }
+
+
+def rows_of_split(scores: Scores, split: str) -> Scores:
+    """Returns the rows of one split.
+
+    Raises:
+        InputError: There is none.
+    """
+    chosen = scores.where(scores.split == split)
+    if not len(chosen):
+        found = ", ".join(sorted({f"'{name}'" for name in scores.split.tolist()})) or "none"
+        raise InputError(f"No score is of the split '{split}'.", f"Splits in the table: {found}.")
+    return chosen
+
+
+def iterate_folders(scores: Scores) -> Iterator[FolderRows]:
+    """Yields the generators and then the real collections, each in alphabetical order."""
+    names = {target: set(scores.folder[scores.target == target].tolist()) for target in (FAKE, REAL)}
+    for target in (FAKE, REAL):
+        for name in sorted(names[target]):
+            own = (scores.target == target) & (scores.folder == name)
+            is_shared = name in names[FAKE] and name in names[REAL]
+            title = f"{name} ({ID2LABEL[target]})" if is_shared else name
+            yield FolderRows(title, target, own | (scores.target != target))
+
+
+def write_evaluation(document: dict[str, Any], scores: Scores, folder: Path) -> list[Path]:
+    """Writes `metrics.json`, `metrics.xlsx` and `scores.csv`, each whole or not at all.
+
+    Args:
+        document: What `evaluate_scores` returned.
+        scores: What it was given.
+        folder: Where to; made if need be.
+
+    Returns:
+        The paths of the three files.
+    """
+    paths = [folder / "metrics.json", folder / "metrics.xlsx", folder / "scores.csv"]
+    write_json(paths[0], document)
+    _write_workbook(document, paths[1])
+    write_scores(scores, paths[2])
+    return paths
+
+
+def format_table(document: dict[str, Any]) -> list[TableRow]:
+    """Makes the table that people see: all metrics overall, and a few for each folder.
+
+    Args:
+        document: What `evaluate_scores` returned.
+    """
+    rows = [_format_row("overall", name, rate) for name, rate in document["overall"].items()]
+    for folder, rates in document["by_folder"].items():
+        rows += [_format_row(folder, name, rates[name]) for name in FOLDER_HEADLINES]
+    return rows
+
+
+def format_value(value: float) -> str:
+    """Writes a value with three decimals; only an exact 0 or 1 is written as `0.000` or `1.000`."""
+    text = f"{value:.3f}"
+    if text == "0.000" and value > 0:
+        return "<0.001"
+    if text == "1.000" and value < 1:
+        return ">0.999"
+    return text
+
+
+def _to_json(rates: dict[str, Rate]) -> dict[str, Any]:
+    return {name: rate.to_json() for name, rate in rates.items()}
+
+
+def _format_row(folder: str, metric: str, rate: dict[str, Any]) -> TableRow:
+    value = "undefined" if rate["value"] is None else format_value(rate["value"])
+    interval = rate["reason"] or ""
+    if rate["ci95"] is not None:
+        interval = " to ".join(format_value(bound) for bound in rate["ci95"])
+    return TableRow(folder, metric, value, interval, f"{rate['n_real']} real, {rate['n_fake']} fake")
+
+
+def _write_workbook(document: dict[str, Any], path: Path) -> None:
+    workbook = Workbook()
+    overall = workbook.active
+    overall.title = "Overall"
+    _fill_sheet(overall, RATE_HEADER, [_rate_cells(*item) for item in document["overall"].items()])
+    by_folder = workbook.create_sheet("By folder")
+    cells = [
+        [folder, *_rate_cells(name, rate)]
+        for folder, rates in document["by_folder"].items()
+        for name, rate in rates.items()
+    ]
+    _fill_sheet(by_folder, ("folder", *RATE_HEADER), cells)
+    about = workbook.create_sheet("About")
+    threshold, shortcut = document["threshold"], document["shortcut_auroc"]
+    facts = [
+        ["split", document["split"]],
+        ["model", document["model"]],
+        ["threshold: fake if p_fake is at least", threshold["value"]],
+        ["threshold rule", threshold["rule"]],
+        ["threshold chosen on", threshold["chosen_on"]],
+        ["AUROC of metadata alone", shortcut["reason"] if shortcut["value"] is None else shortcut["value"]],
+        ["reads of the test split", document["test_reads"]],
+    ]
+    _fill_sheet(about, ("what", "value"), facts)
+    with whole_file(path) as draft:
+        workbook.save(draft)
+
+
+def _rate_cells(name: str, rate: dict[str, Any]) -> list[Any]:
+    low, high = rate["ci95"] or (None, None)
+    return [
+        name,
+        rate["value"],
+        low,
+        high,
+        rate["n_real"],
+        rate["n_fake"],
+        METRICS.get(name).meaning,
+        rate["reason"],
+    ]
+
+
+def _fill_sheet(sheet: Worksheet, header: tuple[str, ...], rows: list[list[Any]]) -> None:
+    widths = [0] * len(header)
+    for i, row in enumerate([list(header), *rows], start=1):
+        for j, content in enumerate(row, start=1):
+            cell = sheet.cell(row=i, column=j)
+            if isinstance(content, str):
+                text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", content)
+                cell.value = text[:MAX_CELL_CHARACTERS]
+                # A text that starts with "=" would become a formula.
+                cell.data_type = "s"
+                widths[j - 1] = max(widths[j - 1], len(text))
+            else:
+                cell.value = content
+                if isinstance(content, float):
+                    cell.number_format = "0.000"
+    for j, width in enumerate(widths, start=1):
+        sheet.cell(row=1, column=j).font = Font(bold=True)
+        sheet.column_dimensions[get_column_letter(j)].width = min(max(width, 8), 60) + 2
+    sheet.freeze_panes = "A2"
+    sheet.auto_filter.ref = sheet.dimensions

@@ -1,0 +1,372 @@
+"""Trains a detector: one loop, to be read from top to bottom.
+
+    accelerate launch faceauth/train.py --config configs/deit.yaml --manifest DIR
+
+does the same as `faceauth train`, with as many processes and devices as Accelerate is told to use.
+
+The order: settings, rows, detector, loaders, optimiser and schedule, what was saved before; then epochs of
+drawing, learning, looking at val, keeping the best, saving. The test split is never opened here.
+"""
+
+import dataclasses
+import logging
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+
+from faceauth.config import write_config
+from faceauth.console import progress
+from faceauth.detectors.checkpoint import Card, save_checkpoint
+from faceauth.detectors.detector import Detector, build_detector
+from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
+from faceauth.intake.collect import collected_with
+from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
+from faceauth.labels import CLASSES, FAKE, TRAIN, VAL
+from faceauth.scoring.intervals import measure_rates
+from faceauth.scoring.metrics import compute_metric
+from faceauth.scoring.thresholds import choose_threshold
+from faceauth.splits.leaks import refuse_leaks
+from faceauth.training.batches import plain_loader, train_loader
+from faceauth.training.losses import LOSSES
+from faceauth.training.optimizers import build_optimizer
+from faceauth.training.run_folder import (
+    CHECKPOINT_NAME,
+    RunState,
+    append_metrics,
+    forget_metrics_after,
+    load_progress,
+    mark_finished,
+    open_run,
+    save_progress,
+)
+from faceauth.training.schedules import Schedule
+from faceauth.training.settings import TrainSettings
+from faceauth.versions import installed_versions
+
+log = logging.getLogger(__name__)
+
+MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = False) -> Path:
+    """Trains a detector and keeps the weights of the epoch that was best on val.
+
+    Args:
+        settings: All that a config can say.
+        overwrite: Begin anew in a run folder that holds another or a finished run.
+        dry_run: Print what would run and stop.
+
+    Returns:
+        The checkpoint folder.
+
+    Raises:
+        FaceAuthError: The manifest leaks or lacks a class, weights cannot be had, or the loss became infinite.
+    """
+    manifest, rows = _read_rows(settings)
+    output = Path(settings.output)
+    accelerator = _make_accelerator(settings, output)
+
+    # Everyone begins with the same random weights.
+    set_seed(settings.seed)
+    detector = build_detector(
+        settings.detector.name,
+        weights=settings.detector.weights,
+        image_size=settings.detector.image_size,
+        options=settings.detector.options,
+    )
+    loader, dataset, sampler = train_loader(
+        rows[TRAIN], manifest, settings.data, batch_size=settings.batch_size, seed=settings.seed
+    )
+    val_loader = plain_loader(
+        rows[VAL], manifest, batch_size=settings.batch_size, workers=settings.data.workers
+    )
+    loss_of = LOSSES.get(settings.loss)
+    optimizer = build_optimizer(detector.model, settings.optimizer)
+    model, optimizer, loader, val_loader = accelerator.prepare(detector.model, optimizer, loader, val_loader)
+    updates_per_epoch = math.ceil(len(loader) / settings.accumulate)
+    schedule = Schedule(optimizer, settings.schedule, total_updates=updates_per_epoch * settings.epochs)
+    state = RunState()
+    accelerator.register_for_checkpointing(state, schedule)
+
+    _print_header(settings, detector, rows, accelerator, updates_per_epoch)
+    if dry_run:
+        return output / CHECKPOINT_NAME
+    finished = (
+        open_run(output, dataclasses.asdict(settings), manifest_sha256=manifest.sha256, overwrite=overwrite)
+        if accelerator.is_main_process
+        else False
+    )
+    if _any_process(accelerator, finished):
+        log.info("%s holds this very run, finished; begin anew with --overwrite", output)
+        return output / CHECKPOINT_NAME
+    accelerator.wait_for_everyone()
+    if load_progress(accelerator, output):
+        log.info("going on after epoch %d of %d", state.epoch, settings.epochs)
+    if accelerator.is_main_process:
+        forget_metrics_after(output, state.epoch)
+        accelerator.init_trackers("faceauth", config=_flat(dataclasses.asdict(settings)))
+
+    while state.epoch < settings.epochs and not _is_over(state, settings):
+        # An epoch's chance depends on its number alone, so that one done again is the same.
+        set_seed(settings.seed + 1 + state.epoch)
+        dataset.epoch = sampler.epoch = state.epoch
+        started = time.monotonic()
+        model.train()
+        losses: list[torch.Tensor] = []
+        title = f"epoch {state.epoch + 1} of {settings.epochs}"
+        with progress(title, len(loader)) as advance:
+            for batch in loader:
+                with accelerator.accumulate(model):
+                    pixel_values = detector.pixel_values(batch["images_rgb_uint8"])
+                    logits = model(pixel_values=pixel_values).logits
+                    loss = loss_of(logits.float(), batch["targets"])
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients and settings.clip_norm:
+                        accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                if accelerator.sync_gradients:
+                    state.updates += 1
+                    schedule.after_update()
+                losses.append(loss.detach())
+                advance(1)
+        train_loss = float(accelerator.gather(torch.stack(losses)).float().mean())
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"The training loss became {train_loss} in epoch {state.epoch + 1}.",
+                "Lower optimizer.learning_rate, add schedule.warmup_updates, or use precision: fp32.",
+            )
+        seconds = time.monotonic() - started
+
+        targets, p_fake, val_loss = judge(detector, model, val_loader, accelerator)
+        auroc = compute_metric("auroc", targets, p_fake)[0]
+        assert auroc is not None
+        schedule.after_epoch(val_loss)
+        state.epoch += 1
+        is_best = auroc > state.best_auroc
+        if is_best:
+            state.best_auroc, state.best_epoch, state.epochs_without_best = auroc, state.epoch, 0
+        else:
+            state.epochs_without_best += 1
+
+        if accelerator.is_main_process:
+            line = {
+                "event": "epoch",
+                "epoch": state.epoch,
+                "updates": state.updates,
+                "train_loss": train_loss,
+                "val_loss": val_loss,
+                "val_auroc": auroc,
+                "learning_rate": schedule.learning_rate,
+                "images_per_s": round(len(sampler) / seconds, 2),
+                "seconds": round(seconds, 2),
+                "best": is_best,
+            }
+            append_metrics(output, line)
+            accelerator.log(
+                {name: line[name] for name in ("train_loss", "val_loss", "val_auroc")}, step=state.updates
+            )
+            log.info(
+                "%s: train loss %.4f, val loss %.4f, val AUROC %.4f%s, %.1f images/s",
+                title, train_loss, val_loss, auroc, " (best so far)" if is_best else "", line["images_per_s"],
+            )  # fmt: skip
+            if is_best:
+                _save_best(
+                    settings,
+                    output,
+                    detector,
+                    accelerator.unwrap_model(model),
+                    manifest,
+                    rows,
+                    targets,
+                    p_fake,
+                    state,
+                )
+        save_progress(accelerator, output)
+
+    accelerator.end_training()
+    if accelerator.is_main_process:
+        mark_finished(output)
+        log.info(
+            "best val AUROC %.4f in epoch %d; saved in %s",
+            state.best_auroc,
+            state.best_epoch,
+            output / CHECKPOINT_NAME,
+        )
+    return output / CHECKPOINT_NAME
+
+
+@torch.inference_mode()
+def judge(
+    detector: Detector, model: torch.nn.Module, loader: DataLoader, accelerator: Accelerator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Scores every row of a split once, whatever the number of processes.
+
+    Args:
+        detector: Whose processor prepares the crops.
+        model: The network as Accelerate prepared it.
+        loader: A plain loader as Accelerate prepared it.
+        accelerator: Gathers from all processes.
+
+    Returns:
+        Targets (n,) int and `p_fake` (n,) float64 in the order of the rows, and the mean cross entropy.
+    """
+    model.eval()
+    gathered = []
+    for batch in loader:
+        logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits.float()
+        # Rows that were repeated to fill the last batch are dropped again here.
+        gathered.append(accelerator.gather_for_metrics((batch["positions"], batch["targets"], logits)))
+    positions, targets, logits = (torch.cat(parts).cpu() for parts in zip(*gathered, strict=True))
+    order = positions.argsort()
+    targets, logits = targets[order], logits[order]
+    loss = float(torch.nn.functional.cross_entropy(logits, targets))
+    return targets.numpy(), logits.double().softmax(dim=-1)[:, FAKE].numpy(), loss
+
+
+def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[ManifestRow]]]:
+    if not settings.data.manifest:
+        raise UsageError("No manifest was given.", "Use --manifest DIR, or data.manifest in the config.")
+    manifest = read_manifest(Path(settings.data.manifest))
+    refuse_leaks(manifest)
+    rows = {split: manifest.in_split(split) for split in (TRAIN, VAL)}
+    wanted = settings.data.folders
+    for split, found in rows.items():
+        if wanted is not None:
+            unknown = set(wanted) - {row.folder for row in manifest.rows}
+            if unknown:
+                raise ManifestError(
+                    f"data.folders names {sorted(unknown)}, which {manifest.path} does not have.",
+                    f"Sources in it: {', '.join(sorted({row.folder for row in manifest.rows}))}.",
+                )
+            rows[split] = found = [row for row in found if row.folder in wanted]
+        missing = [label for label in CLASSES if not any(row.target_class == label for row in found)]
+        if missing:
+            raise ManifestError(
+                f"Split '{split}' of {manifest.path} has no {missing[0]} faces; training needs both classes in it.",
+                "Add sources of that class, or prepare with other --splits.",
+            )
+    return manifest, rows
+
+
+def _make_accelerator(settings: TrainSettings, output: Path) -> Accelerator:
+    try:
+        return Accelerator(
+            mixed_precision=MIXED_PRECISION[settings.precision],
+            gradient_accumulation_steps=settings.accumulate,
+            log_with=list(settings.trackers) or None,
+            project_dir=str(output),
+            step_scheduler_with_optimizer=False,
+        )
+    except (ValueError, ImportError) as error:
+        if settings.trackers:
+            raise MissingExtraError(
+                f"The trackers {', '.join(settings.trackers)} cannot be used: {error}",
+                f"Install them: pip install {' '.join(settings.trackers)}",
+            ) from error
+        raise TrainingError(f"Training cannot start with precision {settings.precision}: {error}") from error
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item() > 0)
+
+
+def _is_over(state: RunState, settings: TrainSettings) -> bool:
+    patience = settings.early_stop_patience
+    return bool(patience) and state.epochs_without_best >= patience
+
+
+def _print_header(
+    settings: TrainSettings,
+    detector: Detector,
+    rows: dict[str, list[ManifestRow]],
+    accelerator: Accelerator,
+    updates: int,
+) -> None:
+    parameters = sum(p.numel() for p in detector.model.parameters())
+    learning = sum(p.numel() for p in detector.model.parameters() if p.requires_grad)
+    images = settings.batch_size * accelerator.num_processes * settings.accumulate
+    sources = Counter((row.target_class, row.folder) for row in rows[TRAIN])
+    lines = [
+        f"detector   {settings.detector.name}, {parameters:,} parameters of which {learning:,} learn",
+        f"weights    {detector.origin}",
+        f"device     {accelerator.device}, {accelerator.num_processes} process(es), {settings.precision}",
+        f"train      {len(rows[TRAIN]):,} crops: "
+        + ", ".join(f"{label} {name} {n:,}" for (label, name), n in sorted(sources.items())),
+        f"val        {len(rows[VAL]):,} crops; epoch and threshold are chosen on them",
+        f"drawing    {settings.data.draw}; augmentation {settings.data.augment or 'none'}",
+        f"update     {images} images; {updates:,} updates an epoch, at most {settings.epochs} epochs",
+        f"learning   {settings.optimizer.name}, rate {settings.optimizer.learning_rate:g}, {settings.schedule.name}",
+        f"output     {settings.output}",
+    ]
+    for line in lines:
+        log.info("%s", line)
+
+
+def _save_best(
+    settings: TrainSettings,
+    output: Path,
+    detector: Detector,
+    model: Any,
+    manifest: Manifest,
+    rows: dict[str, list[ManifestRow]],
+    targets: np.ndarray,
+    p_fake: np.ndarray,
+    state: RunState,
+) -> None:
+    threshold = choose_threshold(targets, p_fake, rule=settings.threshold_rule, chosen_on=VAL)
+    groups = np.array([row.group for row in rows[VAL]], dtype=object)
+    rates = measure_rates(
+        targets,
+        p_fake,
+        threshold=threshold.value,
+        groups=groups,
+        metrics=("auroc", "balanced_accuracy"),
+        seed=settings.seed,
+    )
+    crops = collected_with(manifest.root)
+    card = Card(
+        detector=detector.name,
+        origin=detector.origin,
+        crop=crops.crop,
+        face_detector=crops.face_detector,
+        threshold=threshold.to_json(),
+        manifest_sha256=manifest.sha256,
+        generators=sorted({row.folder for row in rows[TRAIN] if row.target == FAKE}),
+        collections=sorted({row.folder for row in rows[TRAIN] if row.target != FAKE}),
+        n_train=dict(Counter(row.target_class for row in rows[TRAIN])),
+        metrics={name: rate.to_json() for name, rate in rates.items()},
+        epoch=state.epoch,
+        versions=installed_versions(),
+    )
+    best = dataclasses.replace(detector, model=model)
+    save_checkpoint(
+        output / CHECKPOINT_NAME, best, card, write_train_config=lambda path: write_config(settings, path)
+    )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    # Trackers refuse nested settings.
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, (int, float, str, bool)) else str(value)
+    return flat
+
+
+if __name__ == "__main__":
+    import sys
+
+    from faceauth.cli import main
+
+    main(["train", *sys.argv[1:]])

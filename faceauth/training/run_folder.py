@@ -1,0 +1,159 @@
+"""How far a run is, and the files that let it go on after it was stopped."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from faceauth.errors import UsageError
+from faceauth.files import read_json, whole_file, write_json
+
+RUN_NAME = "run.json"
+METRICS_NAME = "metrics.jsonl"
+CHECKPOINT_NAME = "checkpoint"
+RESUME_NAME = "checkpoints/last"
+
+# What may differ between the first start of a run and a later one, since it does not touch the result.
+FREE_SETTINGS = ("output", "trackers")
+
+
+@dataclass
+class RunState:
+    """Counters of a run; Accelerate saves them beside weights and optimiser.
+
+    Attributes:
+        epoch: Epochs that are finished.
+        updates: Updates of the weights.
+        best_auroc: Best AUROC on val; -1 before the first epoch.
+        best_epoch: The epoch that reached it, from 1; 0 before the first epoch.
+        epochs_without_best: Finished epochs since then.
+    """
+
+    epoch: int = 0
+    updates: int = 0
+    best_auroc: float = -1.0
+    best_epoch: int = 0
+    epochs_without_best: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counters."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the counters."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+def open_run(folder: Path, settings: dict[str, Any], *, manifest_sha256: str, overwrite: bool) -> bool:
+    """Makes a run folder, or opens that of a run which was stopped.
+
+    Args:
+        folder: The run folder.
+        settings: All settings of the run.
+        manifest_sha256: Hash of the manifest.
+        overwrite: Begin anew whatever is there.
+
+    Returns:
+        True if the run has finished before.
+
+    Raises:
+        UsageError: The folder belongs to a run with other settings, or to something else.
+    """
+    path = folder / RUN_NAME
+    if overwrite and path.exists():
+        for name in (CHECKPOINT_NAME, "checkpoints", METRICS_NAME, RUN_NAME):
+            _remove(folder / name)
+    facts = {"settings": _bound(settings), "manifest_sha256": manifest_sha256, "finished": False}
+    facts = json.loads(json.dumps(facts))
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is no run folder and not empty.", "Choose another --output.")
+        write_json(path, facts)
+        return False
+    kept = read_json(path)
+    changed = [key for key in facts["settings"] if kept["settings"].get(key) != facts["settings"][key]]
+    if kept["manifest_sha256"] != manifest_sha256:
+        changed.append("the manifest's content")
+    if changed:
+        raise UsageError(
+            f"{folder} holds a run that differs in: {', '.join(changed)}.",
+            "Choose another --output, or begin anew with --overwrite.",
+        )
+    return bool(kept["finished"])
+
+
+def mark_finished(folder: Path) -> None:
+    """Writes down that a run came to its end."""
+    write_json(folder / RUN_NAME, read_json(folder / RUN_NAME) | {"finished": True})
+
+
+def save_progress(accelerator: Accelerator, folder: Path) -> None:
+    """Saves weights, optimiser, counters and states of chance; the previous ones stay until it is complete."""
+    last = folder / RESUME_NAME
+    draft = last.with_name(".last.draft")
+    if accelerator.is_main_process:
+        _remove(draft)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(draft))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        previous = last.with_name(".last.previous")
+        _remove(previous)
+        if last.exists():
+            last.replace(previous)
+        draft.replace(last)
+        _remove(previous)
+    accelerator.wait_for_everyone()
+
+
+def load_progress(accelerator: Accelerator, folder: Path) -> bool:
+    """Takes up where the last complete epoch ended.
+
+    Returns:
+        True if there was something to take up.
+    """
+    last = folder / RESUME_NAME
+    previous = last.with_name(".last.previous")
+    found = last if last.exists() else previous
+    if not found.exists():
+        return False
+    accelerator.load_state(str(found))
+    return True
+
+
+def append_metrics(folder: Path, line: dict[str, Any]) -> None:
+    """Adds one line to the run's `metrics.jsonl`."""
+    with (folder / METRICS_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def forget_metrics_after(folder: Path, epoch: int) -> None:
+    """Drops the lines of epochs that will be done again, and a line that was cut off."""
+    path = folder / METRICS_NAME
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            if json.loads(line).get("epoch", 0) <= epoch:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    with whole_file(path) as draft:
+        draft.write_text("".join(kept), "utf-8")
+
+
+def _bound(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,312 @@
+"""`faceauth prepare`: from sources to a manifest of crops that are balanced, split by group and audited.
+
+find sources -> collect faces -> drop duplicates -> group -> balance -> split -> place crops -> record -> audit
+"""
+
+import dataclasses
+import logging
+import os
+import re
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faceauth.console import progress
+from faceauth.errors import InputError, UsageError
+from faceauth.files import whole_file, write_json
+from faceauth.intake.collect import STORE_NAME, CollectSettings, collect_faces, stored_crop
+from faceauth.intake.faces import load_face_detector
+from faceauth.intake.manifest import (
+    DUPLICATE,
+    FAILED_STATUSES,
+    LABEL_CONFLICT,
+    OK,
+    SURPLUS,
+    XLSX_NAME,
+    Manifest,
+    ManifestRow,
+    edited_by_hand,
+    read_manifest,
+    write_manifest,
+)
+from faceauth.intake.sources import SourceFile, find_sources
+from faceauth.labels import CLASSES, SPLITS
+from faceauth.splits.assign import assign_splits
+from faceauth.splits.balance import BALANCE_RULES, choose_balanced
+from faceauth.splits.groups import Ties, group_rows
+from faceauth.verbs.audit import Audit, audit_rows, describe_ruler, write_audit
+from faceauth.versions import installed_versions
+
+log = logging.getLogger(__name__)
+
+PREPARE_NAME = "prepare.json"
+MAX_LISTED_FAILURES = 100
+# Written as a folder's name: longer ones, or these characters, are trouble on some file system.
+_FORBIDDEN_IN_FOLDERS = '<>:"/\\|?*'
+MAX_FOLDER_CHARACTERS = 80
+# A rerun clears away crops that moved to another split, and nothing that people put beside them.
+_OUR_CROPS = re.compile(r"[0-9a-f]{32}\.png")
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """How images become a manifest.
+
+    Attributes:
+        collect: How faces are found and cut.
+        balance: Registered name of the balance rule.
+        ratios: Shares of train, val and test.
+        seed: Of the choice and the split.
+        workers: Threads beside the face detection.
+        device: Torch device of the face detection.
+    """
+
+    collect: CollectSettings = field(default_factory=CollectSettings)
+    balance: str = "generator"
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+    workers: int = 2
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made.
+
+    Attributes:
+        manifest: The manifest, as it is read back.
+        summary: The content of `prepare.json`.
+        audit: What the audit found.
+    """
+
+    manifest: Manifest
+    summary: dict[str, Any]
+    audit: Audit
+
+    @property
+    def n_failed(self) -> int:
+        """Images that could not be used; a surplus or a duplicate is no failure."""
+        return sum(
+            n for status, n in self.summary["counts"]["by_status"].items() if status in FAILED_STATUSES
+        )
+
+
+def prepare(
+    sources: list[str],
+    output: Path,
+    *,
+    settings: PrepareSettings,
+    groups_file: Path | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> Prepared:
+    """Prepares sources; a run that was stopped, or more images, cost only what is missing.
+
+    Args:
+        sources: See `faceauth.intake.sources.find_sources`.
+        output: The folder for crops and manifest.
+        settings: How.
+        groups_file: Names groups.
+        limit: At most so many images of each source, for a trial.
+        overwrite: Begin anew.
+
+    Returns:
+        The manifest, the numbers and the audit.
+
+    Raises:
+        FaceAuthError: Sources or settings cannot be used, or not one face was found.
+    """
+    BALANCE_RULES.get(settings.balance)
+    files = find_sources(sources, groups_file=groups_file)
+    files = _limited(files, limit) if limit else files
+    log.info("%d images of %d sources", len(files), len({(file.target, file.folder) for file in files}))
+    detect = load_face_detector(settings.collect.face_detector, device=settings.device)
+    _check_output(output, overwrite=overwrite)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "collect"), progress("faces", len(files)) as advance:
+        failed: Counter[str] = Counter()
+
+        def show(_done: int, _all: int, row: ManifestRow) -> None:
+            failed.update([row.status])
+            advance(1, f"{sum(failed[status] for status in FAILED_STATUSES)} failed")
+
+        rows = collect_faces(
+            files, output, settings=settings.collect, detect=detect, workers=settings.workers, progress=show
+        )
+    with _timed(seconds, "group_and_split"):
+        rows = _drop_same_bytes(rows)
+        groups, ties = group_rows(files, rows)
+        rows = [dataclasses.replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
+        if not any(row.status == OK for row in rows):
+            reasons = Counter(row.status for row in rows)
+            raise InputError(
+                f"Not one face could be taken from {len(rows)} images: "
+                + ", ".join(f"{n} {status}" for status, n in reasons.items()) + ".",
+                f"First reason: {rows[0].image_path}: {rows[0].reason}. For images that are face crops already "
+                "use --face-detector whole.",
+            )  # fmt: skip
+        _warn_of_one_class(rows)
+        rows = _choose_and_split(rows, settings)
+    with _timed(seconds, "place_crops"):
+        _place_crops(rows, output)
+    with _timed(seconds, "record"):
+        write_manifest(rows, output)
+        manifest = read_manifest(output)
+    with _timed(seconds, "audit"):
+        audit = audit_rows(manifest.rows, seed=settings.seed)
+        write_audit(audit, output)
+    summary = _summary(rows, ties, seconds, settings)
+    write_json(output / PREPARE_NAME, summary)
+    log.info("%s", describe_ruler(audit.shortcuts.to_json()))
+    return Prepared(manifest, summary, audit)
+
+
+def _limited(files: list[SourceFile], limit: int) -> list[SourceFile]:
+    taken: Counter[tuple[int, str]] = Counter()
+    kept = []
+    for file in files:
+        taken[file.target, file.folder] += 1
+        if taken[file.target, file.folder] <= limit:
+            kept.append(file)
+    return kept
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file.", "Give a folder as --output.")
+    is_ours = (output / STORE_NAME).is_dir()
+    if output.exists() and not is_ours and any(output.iterdir()):
+        raise UsageError(
+            f"{output} is not empty and was not made by `faceauth prepare`.", "Choose another --output."
+        )
+    if is_ours and not overwrite and edited_by_hand(output):
+        raise UsageError(
+            f"{output / XLSX_NAME} was edited, and preparing again would undo that.",
+            "Choose another --output, or give up the edits with --overwrite.",
+        )
+    if overwrite and is_ours:
+        shutil.rmtree(output / STORE_NAME)
+        for split in SPLITS:
+            shutil.rmtree(output / split, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def _drop_same_bytes(rows: list[ManifestRow]) -> list[ManifestRow]:
+    positions = defaultdict(list)
+    for i, row in enumerate(rows):
+        if row.status == OK:
+            positions[row.sha256].append(i)
+    rows = list(rows)
+    for same in positions.values():
+        first = rows[same[0]]
+        if len({rows[i].target for i in same}) > 1:
+            for i in same:
+                other = next(rows[j] for j in same if rows[j].target != rows[i].target)
+                reason = f"the same bytes are called {other.target_class} at {other.image_path}"
+                rows[i] = dataclasses.replace(rows[i], status=LABEL_CONFLICT, reason=reason)
+        else:
+            for i in same[1:]:
+                rows[i] = dataclasses.replace(
+                    rows[i], status=DUPLICATE, reason=f"the same bytes as {first.image_path}"
+                )
+    return rows
+
+
+def _warn_of_one_class(rows: list[ManifestRow]) -> None:
+    missing = [
+        label for label in CLASSES if not any(row.status == OK and row.target_class == label for row in rows)
+    ]
+    if missing:
+        log.warning(
+            "there are no %s faces: such a manifest can be scored, but nothing can be trained or measured on it",
+            missing[0],
+        )
+
+
+def _choose_and_split(rows: list[ManifestRow], settings: PrepareSettings) -> list[ManifestRow]:
+    good = [i for i, row in enumerate(rows) if row.status == OK]
+    keep = choose_balanced([rows[i] for i in good], rule=settings.balance, seed=settings.seed)
+    chosen = [i for i, kept in zip(good, keep, strict=True) if kept]
+    splits = assign_splits([rows[i] for i in chosen], ratios=settings.ratios, seed=settings.seed)
+    rows = list(rows)
+    for i, kept in zip(good, keep, strict=True):
+        if not kept:
+            rows[i] = dataclasses.replace(
+                rows[i], status=SURPLUS, reason=f"left out by --balance {settings.balance}"
+            )
+    for i, split in zip(chosen, splits, strict=True):
+        name = f"{split}/{rows[i].target_class}/{folder_name(rows[i].folder)}/{rows[i].sha256[:32]}.png"
+        rows[i] = dataclasses.replace(rows[i], split=split, destination_path=name)
+    return rows
+
+
+def folder_name(source_model: str) -> str:
+    """Makes the name of a source model safe to be a folder's name inside the output.
+
+    Args:
+        source_model: Any text.
+
+    Returns:
+        One path component that cannot lead elsewhere, at most 80 characters long.
+    """
+    name = "".join(
+        "_" if char in _FORBIDDEN_IN_FOLDERS or not char.isprintable() else char for char in source_model
+    )
+    name = name.strip(". ")[:MAX_FOLDER_CHARACTERS].rstrip(". ")
+    return name or "_"
+
+
+def _place_crops(rows: list[ManifestRow], output: Path) -> None:
+    wanted = {output / row.destination_path: row for row in rows if row.status == OK}
+    for path, row in wanted.items():
+        source = stored_crop(output, row.sha256)
+        if path.exists():
+            continue
+        with whole_file(path) as draft:
+            try:
+                os.link(source, draft)
+            except OSError:
+                shutil.copyfile(source, draft)
+    for split in SPLITS:
+        for path in (output / split).rglob("*.png"):
+            if path not in wanted and _OUR_CROPS.fullmatch(path.name):
+                path.unlink()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - started, 3)
+
+
+def _summary(
+    rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings
+) -> dict[str, Any]:
+    by_folder: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        entry = by_folder.setdefault(
+            row.folder, {"target_class": row.target_class, "status": Counter(), "split": Counter()}
+        )
+        entry["status"][row.status] += 1
+        if row.split:
+            entry["split"][row.split] += 1
+    failures = [row for row in rows if row.status in FAILED_STATUSES]
+    return {
+        "counts": {"by_status": dict(Counter(row.status for row in rows)), "by_folder": by_folder},
+        "groups": {"n": len({row.group for row in rows}), "tied": dataclasses.asdict(ties)},
+        "rates": {"images_per_s": round(len(rows) / max(seconds["collect"], 1e-3), 2)},
+        "seconds": seconds,
+        "versions": installed_versions(),
+        "settings": dataclasses.asdict(settings),
+        "failures": [
+            {"image_path": row.image_path, "status": row.status, "reason": row.reason}
+            for row in failures[:MAX_LISTED_FAILURES]
+        ],
+        "failures_not_listed": max(0, len(failures) - MAX_LISTED_FAILURES),
+    }

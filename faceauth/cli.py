@@ -537,7 +537,9 @@ def _print_prepared(summary: dict[str, Any]) -> None:
     ]
     print_table(["class", "source", *statuses, "train", "val", "test"], rows)
     print()
-    print(f"{summary['rates']['images_per_s']:.1f} images a second; {summary['groups']['n']:,} groups")
+    rate = summary["rates"]["images_per_s"]
+    speed = f"{rate:.1f} images a second" if rate else "nothing new to find"
+    print(f"{speed}; {summary['groups']['n']:,} groups")
 
 
 def _rate_cells(rate: dict[str, Any]) -> list[str]:

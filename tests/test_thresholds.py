@@ -43,8 +43,9 @@ def test_a_threshold_lies_halfway_between_neighbouring_scores(rule):
     assert (threshold.n_real, threshold.n_fake) == (2, 2)
 
 
-def test_neighbouring_floats_are_still_told_apart():
-    low = 0.3
+# Halfway between two neighbouring floats is rounded up for one of these and down for the other.
+@pytest.mark.parametrize("low", [0.3, float(np.nextafter(0.3, 1))])
+def test_neighbouring_floats_are_still_told_apart(low):
     high = float(np.nextafter(low, 1))
     chosen = choose_threshold([1, 0], [low, high], rule="youden").value
     assert low < chosen <= high

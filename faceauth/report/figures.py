@@ -60,7 +60,8 @@ def interval_chart(rows: Sequence[IntervalRow], *, description: str, subject: st
         return f"{100 * (min(1.0, max(start, value)) - start) / (1 - start):.2f}%"
 
     ticks = [tick / 10 for tick in range(round(start * 10), 11)]
-    ticks = ticks if len(ticks) <= 6 else ticks[len(ticks) % 2 - 1 :: 2] if len(ticks) % 2 else ticks[1::2]
+    if len(ticks) > 6:
+        ticks = ticks[::-2]
     lines = []
     for row in shown:
         value = row.rate.value or 0.0
@@ -84,11 +85,8 @@ def interval_chart(rows: Sequence[IntervalRow], *, description: str, subject: st
     has_ruler = any(row.shortcut is not None and row.shortcut.value is not None for row in shown)
     key = f'<b class="dot"></b> {text(subject)}, with its 95 % interval'
     key += ' <b class="ruler"></b> a ruler alone: metadata, no face' if has_ruler else ""
-    return Markup(
-        f'<figure class="intervals"><figcaption>{text(description)} <span class="key">{key}</span></figcaption>'
-        f"<ol>{''.join(lines)}</ol>"
-        f'<div class="axis" aria-hidden="true"><span></span><span class="track">{axis}</span><span></span></div></figure>'
-    )
+    chart = f"<ol>{''.join(lines)}</ol>{_axis(axis)}"
+    return Markup(f'<figure class="intervals">{_caption(description, key)}{chart}</figure>')
 
 
 def score_strips(
@@ -113,24 +111,19 @@ def score_strips(
             for i, height in enumerate(heights)
             if height > 0
         )
-        called_fake = (
-            "" if threshold is None else f"{np.mean(p_fake[of_source] >= threshold):.0%} called fake"
-        )
+        share = "" if threshold is None else f"{np.mean(p_fake[of_source] >= threshold):.0%} called fake"
         line = "" if threshold is None else f'<i class="threshold" style="left:{100 * threshold:.2f}%"></i>'
         lines.append(
             f'<li class="{"fake" if is_fake else "real"}"><span class="label">{text(name)}</span>'
             f'<span class="track"><svg viewBox="0 0 {N_BINS} 1" preserveAspectRatio="none" role="img" '
             f'aria-label="Scores of {text(name)}">{bars}</svg>{line}</span>'
-            f'<span class="figure">{called_fake} <small>n = {number(int(of_source.sum()))}</small></span></li>'
+            f'<span class="figure">{share} <small>n = {number(int(of_source.sum()))}</small></span></li>'
         )
     axis = "".join(f'<i style="left:{100 * tick:.0f}%">{tick:g}</i>' for tick in (0, 0.25, 0.5, 0.75, 1))
     key = '<b class="block real"></b> real <b class="block fake"></b> fake'
     key += "" if threshold is None else f' <b class="line"></b> threshold {number(threshold)}'
-    return Markup(
-        '<figure class="strips"><figcaption>Scores by source: how fake the detector holds each face to be '
-        f'<span class="key">{key}</span></figcaption><ol>{"".join(lines)}</ol>'
-        f'<div class="axis" aria-hidden="true"><span></span><span class="track">{axis}</span><span></span></div></figure>'
-    )
+    caption = _caption("Scores by source: how fake the detector holds each face to be", key)
+    return Markup(f'<figure class="strips">{caption}<ol>{"".join(lines)}</ol>{_axis(axis)}</figure>')
 
 
 def training_curves(epochs: tuple[dict[str, Any], ...]) -> Markup:
@@ -168,8 +161,9 @@ def _curves(epochs: tuple[dict[str, Any], ...], keys: dict[str, str], *, title: 
     def y_of(value: float) -> float:
         return _TOP + (high - value) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     parts = [
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y_of(tick):.1f}" y2="{y_of(tick):.1f}"/>'
+        f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y_of(tick):.1f}" y2="{y_of(tick):.1f}"/>'
         f'<text x="{_LEFT - 8}" y="{y_of(tick) + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         for tick in ticks
     ]
@@ -180,24 +174,33 @@ def _curves(epochs: tuple[dict[str, Any], ...], keys: dict[str, str], *, title: 
     ]
     if best is not None and first <= best <= last:
         parts.append(
-            f'<line class="best" x1="{x_of(best):.1f}" x2="{x_of(best):.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}">'
+            f'<line class="best" x1="{x_of(best):.1f}" x2="{x_of(best):.1f}" y1="{_TOP}" y2="{bottom}">'
             f"<title>best epoch: {best}</title></line>"
         )
     for label, points in series.items():
         path = " ".join(f"{x_of(epoch):.1f},{y_of(value):.1f}" for epoch, value in points)
         parts.append(f'<polyline class="line {label}" points="{path}"/>')
+        radius = 2.6 if len(points) < 40 else 1.2
         parts += [
-            f'<circle class="dot {label}" cx="{x_of(epoch):.1f}" cy="{y_of(value):.1f}" r="{2.6 if len(points) < 40 else 1.2}">'
+            f'<circle class="dot {label}" cx="{x_of(epoch):.1f}" cy="{y_of(value):.1f}" r="{radius}">'
             f"<title>{label}, epoch {epoch}: {value:.4g}</title></circle>"
             for epoch, value in points
         ]
     key = " ".join(f'<b class="line {label}"></b> {label}' for label in series)
     key += ' <b class="line best"></b> best epoch' if best is not None else ""
-    return (
-        f'<figure class="curve"><figcaption>{text(title)} <span class="key">{key}</span></figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(title)} over epochs">{"".join(parts)}</svg>'
-        "</figure>"
-    )
+    described = f'role="img" aria-label="{text(title)} over epochs"'
+    drawing = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" {described}>{"".join(parts)}</svg>'
+    return f'<figure class="curve">{_caption(title, key)}{drawing}</figure>'
+
+
+def _caption(title: str, key: str) -> str:
+    return f'<figcaption>{text(title)} <span class="key">{key}</span></figcaption>'
+
+
+def _axis(ticks: str) -> str:
+    # Empty cells to its left and right keep it under the tracks.
+    track = f'<span></span><span class="track">{ticks}</span><span></span>'
+    return f'<div class="axis" aria-hidden="true">{track}</div>'
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -91,10 +91,11 @@ def interval(ci95: tuple[float, float] | None) -> str:
 
 def table(shown: Table) -> Markup:
     """Returns a table that a click on a header sorts, within a frame that scrolls by itself."""
-    numeric = [all(not isinstance(row[i], str) for row in shown.rows) for i in range(len(shown.columns))]
+    has_text = [any(isinstance(row[i], str) for row in shown.rows) for i in range(len(shown.columns))]
+    kinds = ["" if is_text else "num" for is_text in has_text]
     header = "".join(
-        f'<th scope="col"{_kind("num" if is_number else "")}><button type="button">{text(title)}</button></th>'
-        for title, is_number in zip(shown.columns, numeric, strict=True)
+        f'<th scope="col"{_kind(kind)}><button type="button">{text(title)}</button></th>'
+        for title, kind in zip(shown.columns, kinds, strict=True)
     )
     body = "\n".join(
         f"<tr>{''.join(_cell(cell, first=i == 0) for i, cell in enumerate(row))}</tr>" for row in shown.rows
@@ -116,7 +117,8 @@ def _cell(cell: Cell, *, first: bool) -> str:
     closing = tag.split()[0]
     if isinstance(cell, Rate):
         if cell.value is None:
-            return f'<{tag} class="num none" title="{text(cell.reason or "undefined")}" data-value="">{NONE_SIGN}</{closing}>'
+            reason = text(cell.reason or "undefined")
+            return f'<{tag} class="num none" title="{reason}" data-value="">{NONE_SIGN}</{closing}>'
         bounds = interval(cell.ci95)
         detail = f"<small>{text(bounds)}</small>" if bounds else ""
         return f'<{tag} class="num rate" data-value="{cell.value!r}">{number(cell.value)}{detail}</{closing}>'

@@ -1,7 +1,7 @@
 """The parts of the report, each only if there is something to say in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ from faceauth.report.tables import Table, as_number, as_rate, sub_document
 
 MISTAKES_SHOWN = 8
 _MISTAKE_PX = 96
-_MODEL_KEYS = ("model_type", "architectures", "architecture", "image_size", "num_parameters")
+
+# What a part may consist of; what there is nothing to say of is None or empty.
+Block = Markup | Table | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +45,42 @@ def all_sections(collected: Collected, *, crops_root: Path | None) -> list[Secti
         collected: What was found.
         crops_root: Folder of the crops if faces may be shown, else None.
     """
-    maps = iter(range(1, len(collected.clusters) + 1))
-    parts = [
-        ("data", "Data", collected.preparations, _data_blocks),
-        ("audit", "Audit", collected.audits, _audit_blocks),
-        ("model", "Model", collected.models, _model_blocks),
-        ("training", "Training", collected.runs, _training_blocks),
-        (
-            "evaluation",
-            "Evaluation",
-            collected.evaluations,
-            lambda found: _evaluation_blocks(found, collected.audits, crops_root),
-        ),
-        (
-            "clusters",
-            "Clusters",
-            collected.clusters,
-            lambda found: _cluster_blocks(found, next(maps), crops_root),
-        ),
+    evaluations = [
+        (found.name, _evaluation_blocks(found, collected.audits, crops_root))
+        for found in collected.evaluations
     ]
-    sections = []
-    for anchor, title, several, blocks_of in parts:
-        blocks: list[Markup | Table] = []
-        for found in several:
-            own = [block for block in blocks_of(found) if block]
-            if own and len(several) > 1:
-                blocks.append(Markup(f'<h3 class="origin">{text(found.name)}</h3>'))
-            blocks += own
-        if blocks:
-            sections.append(Section(anchor, title, tuple(blocks)))
-    sections.append(Section("limits", "Limits", (_limits(collected),)))
-    return sections
+    clusters = [
+        (found.name, _cluster_blocks(found, number_on_page, crops_root))
+        for number_on_page, found in enumerate(collected.clusters, start=1)
+    ]
+    sections = [
+        _section("data", "Data", [(found.name, _data_blocks(found)) for found in collected.preparations]),
+        _section("audit", "Audit", [(found.name, _audit_blocks(found)) for found in collected.audits]),
+        _section("model", "Model", [(found.name, _model_blocks(found)) for found in collected.models]),
+        _section("training", "Training", [(found.name, _training_blocks(found)) for found in collected.runs]),
+        _section("evaluation", "Evaluation", evaluations),
+        _section("clusters", "Clusters", clusters),
+        Section("limits", "Limits", (_limits(collected),)),
+    ]
+    return [section for section in sections if section.blocks]
 
 
-def _data_blocks(found: Document) -> list[Markup | Table | None]:
+def _section(anchor: str, title: str, parts: Sequence[tuple[str, Sequence[Block]]]) -> Section:
+    """Puts parts of one kind below each other; if there are several, each says which folder it is from."""
+    blocks: list[Markup | Table] = []
+    for name, part in parts:
+        own = [block for block in part if block]
+        if own and len(parts) > 1:
+            blocks.append(Markup(f'<h3 class="origin">{text(name)}</h3>'))
+            own = [
+                replace(block, title=f"{block.title}, {name}") if isinstance(block, Table) else block
+                for block in own
+            ]
+        blocks += own
+    return Section(anchor, title, tuple(blocks))
+
+
+def _data_blocks(found: Document) -> list[Block]:
     by_status = sub_document(found.content, "counts", "by_status")
     n_all = sum(count for count in by_status.values() if isinstance(count, int))
     n_ok = by_status.get("ok", 0)
@@ -95,7 +99,7 @@ def _data_blocks(found: Document) -> list[Markup | Table | None]:
     ]
 
 
-def _audit_blocks(found: Document) -> list[Markup | Table | None]:
+def _audit_blocks(found: Document) -> list[Block]:
     shortcuts = sub_document(found.content, "shortcuts")
     rows = [IntervalRow("all sources", as_rate(shortcuts.get("overall")))]
     rows += [IntervalRow(name, as_rate(rate)) for name, rate in sub_document(shortcuts, "by_folder").items()]
@@ -103,8 +107,8 @@ def _audit_blocks(found: Document) -> list[Markup | Table | None]:
     return [
         leaks,
         paragraph(
-            "A ruler looks at size, format and quality of a file and never at a face. Where it tells fakes from "
-            "reals, a detector may have learned the same, and its figures there are worth as little."
+            "A ruler looks at size, format and quality of a file and never at a face. Where it tells fakes "
+            "from reals, a detector may have learned the same, and its figures there are worth as little."
         )
         if shortcuts
         else None,
@@ -114,7 +118,7 @@ def _audit_blocks(found: Document) -> list[Markup | Table | None]:
     ]
 
 
-def _model_blocks(found: Document) -> list[Markup | Table | None]:
+def _model_blocks(found: Document) -> list[Block]:
     facts = {key: value for key, value in found.content.items() if key not in ("metrics", "versions")}
     return [
         tables.facts_table("Model card", facts),
@@ -122,7 +126,7 @@ def _model_blocks(found: Document) -> list[Markup | Table | None]:
     ]
 
 
-def _training_blocks(found: TrainingRun) -> list[Markup | Table | None]:
+def _training_blocks(found: TrainingRun) -> list[Block]:
     best = [epoch["epoch"] for epoch in found.epochs if epoch.get("best") is True]
     seconds = [as_number(epoch.get("seconds")) for epoch in found.epochs]
     words = f"{len(found.epochs)} epochs"
@@ -132,9 +136,7 @@ def _training_blocks(found: TrainingRun) -> list[Markup | Table | None]:
     return [paragraph(words, kind="lead"), training_curves(found.epochs), tables.epochs_table(found.epochs)]
 
 
-def _evaluation_blocks(
-    found: Evaluation, audits: Sequence[Document], crops_root: Path | None
-) -> list[Markup | Table | None]:
+def _evaluation_blocks(found: Evaluation, audits: Sequence[Document], crops_root: Path | None) -> list[Block]:
     metrics = found.metrics
     by_folder = sub_document(metrics, "by_folder")
     shortcuts: dict[str, object] = {}
@@ -149,7 +151,7 @@ def _evaluation_blocks(
         for name in by_folder
     ]
     rows.sort(key=lambda row: row.rate.value if row.rate.value is not None else -1)
-    blocks: list[Markup | Table | None] = [
+    blocks: list[Block] = [
         _threshold_words(metrics),
         tables.overall_table(metrics),
         interval_chart(rows, description="AUROC by source, the hardest first"),
@@ -192,10 +194,10 @@ def _mistakes(found: Evaluation, crops_root: Path, *, kind: int, threshold: floa
     for i in order[is_wrong[order]][:MISTAKES_SHOWN]:
         face = thumbnail(crops_root, str(scores.destination_path[i]), side_px=_MISTAKE_PX)
         if face is not None:
-            caption = f"{scores.folder[i]}, {scores.p_fake[i]:.2f}"
+            source = text(str(scores.folder[i]))
             cards.append(
-                f'<figure><img src="data:image/jpeg;base64,{face}" alt="A face of {text(str(scores.folder[i]))}">'
-                f"<figcaption>{text(caption)}</figcaption></figure>"
+                f'<figure><img src="data:image/jpeg;base64,{face}" alt="A face of {source}">'
+                f"<figcaption>{source}, {scores.p_fake[i]:.2f}</figcaption></figure>"
             )
     if not cards:
         return None
@@ -204,9 +206,7 @@ def _mistakes(found: Evaluation, crops_root: Path, *, kind: int, threshold: floa
     return Markup(f'<h3>{title} <small>{count}</small></h3><div class="faces">{"".join(cards)}</div>')
 
 
-def _cluster_blocks(
-    found: Clusters, number_on_page: int, crops_root: Path | None
-) -> list[Markup | Table | None]:
+def _cluster_blocks(found: Clusters, number_on_page: int, crops_root: Path | None) -> list[Block]:
     document = found.document
     notes = document.get("notes")
     layer = document.get("layer")
@@ -215,7 +215,7 @@ def _cluster_blocks(
     words += (
         ". On a map only neighbourhoods mean something; sizes of clusters and distances between them do not."
     )
-    blocks: list[Markup | Table | None] = [paragraph(words, kind="lead")]
+    blocks: list[Block] = [paragraph(words, kind="lead")]
     if found.points is not None:
         blocks.append(interactive_map(found, number_on_page=number_on_page, crops_root=crops_root))
     else:
@@ -233,18 +233,19 @@ def _cluster_blocks(
 def _limits(collected: Collected) -> Markup:
     """Says in plain words what none of these figures can carry."""
     limits = [
-        "A figure holds for the generators and the collections in these tables. A generator that the detector has "
-        "never seen may pass as real, and no figure on this page says how often.",
-        "Faces of the training data's own kind are the easiest. On other cameras, other compression and other "
-        "people, expect less; measure it on your own material before relying on it.",
-        "A score is no evidence against a person. It says how an image resembles others that were machine-made, and "
-        "it errs in both directions, unevenly among people, cameras and light.",
-        "Each figure comes with the number of faces behind it and an interval. Two figures whose intervals overlap "
-        "have not been shown to differ.",
+        "A figure holds for the generators and the collections in these tables. A generator that the "
+        "detector has never seen may pass as real, and no figure on this page says how often.",
+        "Faces of the training data's own kind are the easiest. On other cameras, other compression and "
+        "other people, expect less; measure it on your own material before relying on it.",
+        "A score is no evidence against a person. It says how an image resembles others that were "
+        "machine-made, and it errs in both directions, unevenly among people, cameras and light.",
+        "Each figure comes with the number of faces behind it and an interval. Two figures whose intervals "
+        "overlap have not been shown to differ.",
     ]
     if collected.clusters:
         limits.append(
-            "Clusters show what the detector tells apart, which may be the file's history and not the generator's hand."
+            "Clusters show what the detector tells apart, which may be the file's history and not the "
+            "generator's hand."
         )
     return Markup(f"<ul>{''.join(f'<li>{text(limit)}</li>' for limit in limits)}</ul>")
 

@@ -117,13 +117,14 @@ def counts_table(document: dict[str, Any]) -> Table | None:
         return None
     statuses = _present((sub_document(source, "status") for source in by_folder.values()), tuple(STATUSES))
     splits = _present((sub_document(source, "split") for source in by_folder.values()), SPLITS)
-    rows = []
-    for name, source in by_folder.items():
+    rows: list[tuple[str | int, ...]] = []
+    for name in by_folder:
+        source = sub_document(by_folder, name)
         by_status, by_split = sub_document(source, "status"), sub_document(source, "split")
         rows.append(
             (
                 name,
-                str(sub_document(by_folder, name).get("target_class") or ""),
+                str(source.get("target_class") or ""),
                 *(_count(by_split.get(split)) or 0 for split in splits),
                 *(_count(by_status.get(status)) or 0 for status in statuses),
                 sum(_count(count) or 0 for count in by_status.values()),
@@ -197,7 +198,7 @@ def leaks_table(document: dict[str, Any]) -> Table | None:
 def shortcuts_table(document: dict[str, Any]) -> Table | None:
     """What metadata alone predicts, overall and by source; None if it was not measured."""
     shortcuts = sub_document(document, "shortcuts")
-    rates = [("all sources", shortcuts["overall"])] if "overall" in shortcuts else []
+    rates: list[tuple[str, Any]] = [("all sources", shortcuts["overall"])] if "overall" in shortcuts else []
     rates += list(sub_document(shortcuts, "by_folder").items())
     rows = []
     for name, rate_document in rates:
@@ -270,7 +271,8 @@ def sources_table(metrics: dict[str, Any]) -> Table | None:
     shown = [
         name for name in names if any(name in by and by[name].value is not None for by in rates.values())
     ]
-    rows, reasons = [], {}
+    rows = []
+    reasons: dict[str, list[str]] = {}
     for source, by_name in rates.items():
         counts = [
             max(
@@ -291,15 +293,17 @@ def sources_table(metrics: dict[str, Any]) -> Table | None:
 
 def measures_table(document: dict[str, Any]) -> Table | None:
     """How well sources separate; None if it was not measured."""
-    rows = tuple(
-        (
-            MEASURE_TITLES.get(name, _words(name)),
-            as_rate(measure),
-            str(sub_document({"measure": measure}, "measure").get("meaning") or ""),
-        )
-        for name, measure in sub_document(document, "measures").items()
+    measures = sub_document(document, "measures")
+    rows = []
+    for name, measure in measures.items():
+        rate = as_rate(measure)
+        remark = str(sub_document(measures, name).get("meaning") or "")
+        if rate.value is None and rate.reason:
+            remark = f"{remark} Undefined: {rate.reason}".strip()
+        rows.append((MEASURE_TITLES.get(name, _words(name)), rate, remark))
+    return (
+        Table("How sources separate", ("Measure", "Value", "How to read it"), tuple(rows)) if rows else None
     )
-    return Table("How sources separate", ("Measure", "Value", "How to read it"), rows) if rows else None
 
 
 def cluster_sources_table(document: dict[str, Any]) -> Table | None:
@@ -349,7 +353,8 @@ def faithfulness_table(document: dict[str, Any], titles: Mapping[str, str]) -> T
     )
     if not measures:
         return None
-    rows, notes = [], []
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
     for name in projections:
         measured = sub_document(projections, name)
         rates = {measure: as_rate(measured.get(measure)) for measure in measures}

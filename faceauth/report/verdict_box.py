@@ -106,7 +106,10 @@ def _figure(value: str, label: str, bounds: str, *, kind: str) -> str:
 
 def _plain_words(auroc: Rate, shortcut: Rate | None) -> str:
     """Says the two figures without the word AUROC."""
-    words = f"Shown a real and a fake face, this detector points at the fake one in {_of_hundred(auroc)} of 100 cases."
+    words = (
+        f"Shown a real and a fake face, this detector points at the fake one in {_of_hundred(auroc)} "
+        "of 100 cases."
+    )
     if auroc.n_real is not None and auroc.n_fake is not None:
         words += f" That was measured on {number(auroc.n_real)} real and {number(auroc.n_fake)} fake faces."
     if shortcut is not None and shortcut.value is not None:

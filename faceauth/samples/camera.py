@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from faceauth.samples.noise import FloatArray
-from faceauth.samples.portraits import SUPERSAMPLING, Portrait
+from faceauth.samples.portraits import Portrait
 
 _EXPOSED_FACE = 0.20
 
@@ -79,7 +79,7 @@ def take_photograph(portrait: Portrait, settings: CameraSettings, rng: np.random
     level = float(np.mean(light[face])) if face.any() else float(np.mean(light))
     # Automatic exposure goes most of the way, so that dark skin stays darker than light skin.
     light = light * np.float32(settings.exposure * (_EXPOSED_FACE / max(level, 1e-3)) ** 0.7 * 0.9)
-    raw = _bayer_mosaic(light / np.array(settings.gains_rgb, np.float32), settings)
+    raw = _bayer_mosaic((light / np.array(settings.gains_rgb)).astype(np.float32), settings)
     deviation = np.sqrt(settings.shot_noise * np.maximum(raw, 0) + settings.read_noise**2)
     raw = np.clip(raw + deviation * rng.standard_normal(raw.shape, np.float32), 0, 1)
     raw = raw * _gain_mosaic(raw.shape[0], settings)
@@ -135,15 +135,20 @@ def _through_lens(portrait: Portrait, blur_px: float) -> FloatArray:
     side = portrait.side_px
     planes = []
     for channel in range(3):
-        plane = gaussian_filter(portrait.light_rgb[..., channel], blur_px * SUPERSAMPLING, truncate=3.0)
-        planes.append(np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BOX)))
-    return np.stack(planes, axis=-1)
+        # A box would weigh every other pixel differently, which is a trace of its own.
+        fine = Image.fromarray(np.ascontiguousarray(portrait.light_rgb[..., channel]))
+        sampled = np.asarray(fine.resize((side, side), Image.Resampling.BICUBIC))
+        planes.append(gaussian_filter(sampled, blur_px, truncate=3.0))
+    return np.maximum(np.stack(planes, axis=-1), 0)
 
 
 def _bayer_mosaic(light_rgb: FloatArray, settings: CameraSettings) -> FloatArray:
     raw = light_rgb[..., 1].copy()
     red_rows, red_columns = slice(settings.bayer_row, None, 2), slice(settings.bayer_column, None, 2)
-    blue_rows, blue_columns = slice(1 - settings.bayer_row, None, 2), slice(1 - settings.bayer_column, None, 2)
+    blue_rows, blue_columns = (
+        slice(1 - settings.bayer_row, None, 2),
+        slice(1 - settings.bayer_column, None, 2),
+    )
     raw[red_rows, red_columns] = light_rgb[red_rows, red_columns, 0]
     raw[blue_rows, blue_columns] = light_rgb[blue_rows, blue_columns, 2]
     return raw

@@ -12,7 +12,7 @@ from PIL import Image
 from faceauth.samples.noise import FloatArray
 
 _QUALITY_LOW, _QUALITY_HIGH = 85, 95
-_BYTES_PER_PIXEL = 0.5
+_BYTES_PER_PIXEL = 0.65
 _BLOCK_BYTES = 1024
 _COMMENT = b"\xff\xfe"
 _COMMENT_OVERHEAD, _LONGEST_COMMENT = 4, 65533

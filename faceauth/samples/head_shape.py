@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import map_coordinates
 
+from faceauth.samples.layers import Canvas
 from faceauth.samples.noise import FloatArray, resize_plane
 from faceauth.samples.people import Identity, Shot
 
@@ -82,7 +83,9 @@ def head_rotation(shot: Shot) -> FloatArray:
 def head_solid(identity: Identity, shot: Shot) -> Solid:
     """Builds a person's bare head with the expression of a shot."""
     heights = np.where(_HEAD_Y < -0.3, _HEAD_Y - identity.chin_drop * (_HEAD_Y + 0.3) / -0.75, _HEAD_Y)
-    jaw = np.interp(_HEAD_Y, [-0.9, -0.6, -0.1], [identity.jaw_width, identity.jaw_width, identity.head_width])
+    jaw = np.interp(
+        _HEAD_Y, [-0.9, -0.6, -0.1], [identity.jaw_width, identity.jaw_width, identity.head_width]
+    )
     return Solid(_sections(heights, _HEAD_WIDTH * jaw, _HEAD_K), _relief(identity, shot))
 
 
@@ -103,24 +106,31 @@ def shell_solid(identity: Identity, *, thickness: float, top: float, low_width: 
     if low_width is not None:
         above = _HEAD_Y > -0.2
         heights = np.concatenate([[-2.2, -1.0, -0.5], heights[above]])
-        width = np.concatenate([[low_width * 1.02, low_width, 0.5 * (low_width + width[above][0])], width[above]])
+        width = np.concatenate(
+            [[low_width * 1.02, low_width, 0.5 * (low_width + width[above][0])], width[above]]
+        )
         depth = np.concatenate([[0.52, 0.56, 0.62], depth[above]])
     ratio = np.where(width > 0, (width / depth) ** 2, 0.9)
     return Solid(_sections(heights, width, ratio), None)
 
 
-def trace_rays(solid: Solid, rotation: FloatArray, u: FloatArray, v: FloatArray) -> Hits:
+def trace_rays(solid: Solid, rotation: FloatArray, canvas: Canvas) -> Hits:
     """Follows parallel rays from the camera until they meet a solid.
 
     Args:
         solid: What to meet.
         rotation: float32 (3, 3) from `head_rotation`.
-        u: float32 (H, W), each ray's place to the right of the head's origin, in units.
-        v: float32 (H, W), the same upwards.
+        canvas: The picture plane. Rays are followed at half its resolution; surfaces are smooth enough.
+
+    Returns:
+        What the rays meet, at the canvas's resolution.
     """
+    shape = (canvas.shape[0] // 2, canvas.shape[1] // 2)
+    u, v = resize_plane(canvas.u, shape, smooth=False), resize_plane(canvas.v, shape, smooth=False)
     # Marching happens on a quarter of the rays; the others start next to their neighbours' hits.
     coarse_shape = (u.shape[0] // 2, u.shape[1] // 2)
-    coarse_u, coarse_v = resize_plane(u, coarse_shape), resize_plane(v, coarse_shape)
+    coarse_u = resize_plane(u, coarse_shape, smooth=False)
+    coarse_v = resize_plane(v, coarse_shape, smooth=False)
     march = np.full(coarse_shape, _RAY_START, np.float32)
     march_depth, march_clearance = march, np.full(coarse_shape, 9.0, np.float32)
     for _ in range(_RAY_STEPS):
@@ -152,7 +162,11 @@ def trace_rays(solid: Solid, rotation: FloatArray, u: FloatArray, v: FloatArray)
     normal = np.zeros((3, *u.shape), np.float32)
     normal[2] = 1
     normal[:, near] = facing
-    return Hits(depth, clearance, normal)
+    return Hits(
+        resize_plane(depth, canvas.shape),
+        resize_plane(clearance, canvas.shape),
+        np.stack([resize_plane(plane, canvas.shape, smooth=False) for plane in normal]),
+    )
 
 
 def to_head(rotation: FloatArray, u: FloatArray, v: FloatArray, depth: FloatArray) -> tuple[FloatArray, ...]:
@@ -161,7 +175,9 @@ def to_head(rotation: FloatArray, u: FloatArray, v: FloatArray, depth: FloatArra
     return x, y, z
 
 
-def _sections(heights: NDArray[np.float64], width: NDArray[np.float64], ratio: NDArray[np.float64]) -> FloatArray:
+def _sections(
+    heights: NDArray[np.float64], width: NDArray[np.float64], ratio: NDArray[np.float64]
+) -> FloatArray:
     y = np.arange(_Y_LOW, _Y_HIGH, _Y_STEP)
     q_curve = PchipInterpolator(heights, width**2)
     low, high = heights[0], heights[-1]
@@ -178,7 +194,7 @@ def _distance(
 
     Returns:
         The distance, shaped like the coordinates, and the gradient of the implicit function, (3, ...).
-        Unless `exact`, the relief is looked up without interpolation, which is fine on the way to the surface.
+        Unless `exact`, the relief is not interpolated, which is fine on the way to the surface.
     """
     index = ((y - np.float32(_Y_LOW)) * np.float32(1 / _Y_STEP)).astype(np.intp)
     q, q_slope, k, k_slope = (table.take(index, mode="clip") for table in solid.section)
@@ -193,7 +209,9 @@ def _distance(
             )
         else:
             rows, columns = solid.relief.shape[1:]
-            place = np.clip(row, 0, rows - 1).astype(np.intp) * columns + np.clip(column, 0, columns - 1).astype(np.intp)
+            place = np.clip(row, 0, rows - 1).astype(np.intp) * columns + np.clip(
+                column, 0, columns - 1
+            ).astype(np.intp)
             rise, rise_x, rise_y = (plane.take(place) for plane in solid.relief)
     front = z - rise
     pull = front * k

@@ -1,4 +1,4 @@
-"""Light on a simulated scene: a main light with cast shadows, a weak second one, sky and ground, and shine."""
+"""Light on a simulated scene: a main light with cast shadows, a weak second one, sky, ground and shine."""
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -57,7 +57,10 @@ def _unshadowed(depth: FloatArray, light: FloatArray, pixel: float) -> FloatArra
     climb = light[2] / sideways
     blocked = np.zeros_like(depth)
     for step in _SHADOW_STEPS:
-        shift_x, shift_y = round(light[0] / sideways * step / pixel), round(light[1] / sideways * step / pixel)
+        shift_x, shift_y = (
+            round(light[0] / sideways * step / pixel),
+            round(light[1] / sideways * step / pixel),
+        )
         other = _shifted(depth, shift_x, -shift_y)
         above = (other - depth - np.float32(step * climb)) * np.float32(1 / (0.015 + 0.30 * step))
         blocked = np.maximum(blocked, np.clip(above, 0, 1))

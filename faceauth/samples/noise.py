@@ -1,4 +1,4 @@
-"""Smooth random fields and soft edges: the brushes that every part of a simulated portrait is painted with."""
+"""Smooth random fields and soft edges: the brushes that every part of a portrait is painted with."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ def resize_plane(plane: FloatArray, shape: tuple[int, int], *, smooth: bool = Tr
     return np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), kernel))
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], *, cells: tuple[float, float]) -> FloatArray:
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, int], *, cells: tuple[float, float]
+) -> FloatArray:
     """Draws a random field whose features are about as large as the given cells.
 
     Args:
@@ -37,9 +39,9 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], *, cells: tup
     return resize_plane(rng.standard_normal(coarse, np.float32), shape)
 
 
-def smooth_step(values: FloatArray, low: float, high: float) -> FloatArray:
+def smooth_step(values: FloatArray, low: float | FloatArray, high: float | FloatArray) -> FloatArray:
     """Rises from 0 at `low` to 1 at `high` without a kink; `low` may be the larger of the two."""
-    ramp = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    ramp = np.clip((values - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 

@@ -291,7 +291,9 @@ def _choose(rng: np.random.Generator, weights: np.ndarray) -> int:
 
 def _vary(rng: np.random.Generator, rgb: Rgb, spread: float) -> Rgb:
     factor = float(np.exp(rng.normal(0, spread)))
-    red, green, blue = (min(0.9, channel * factor * float(np.exp(rng.normal(0, spread / 4)))) for channel in rgb)
+    red, green, blue = (
+        min(0.9, channel * factor * float(np.exp(rng.normal(0, spread / 4)))) for channel in rgb
+    )
     return (red, green, blue)
 
 

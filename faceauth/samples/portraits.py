@@ -1,4 +1,4 @@
-"""A simulated portrait: the light that would reach a camera from a made-up person in front of a background."""
+"""A simulated portrait: the light that reaches a camera from a made-up person before a background."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ from faceauth.samples.skin import paint_face
 from faceauth.samples.surroundings import background, clothes, ear, neck, wear_glasses
 
 SUPERSAMPLING = 1.5
+# Half the width and half the height of the window that holds every bare head, in head units.
+_HEAD_REACH = (0.95, 1.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +52,47 @@ def draw_portrait(identity: Identity, shot: Shot, *, side_px: int) -> Portrait:
     scene = background(shot, canvas, rng)
     behind = hair_behind(identity, canvas, chin_u, rng)
     if behind is not None:
-        scene = lay_over(scene, behind)
-    scene = lay_over(scene, neck(identity, canvas, chin_u, rng))
-    scene = lay_over(scene, clothes(identity, shot, canvas, chin_u, rng))
+        lay_over(scene, behind)
+    lay_over(scene, neck(identity, canvas, chin_u, rng))
+    lay_over(scene, clothes(identity, shot, canvas, chin_u, rng))
     ears = [ear(identity, shot, canvas, rotation, side) for side in (-1, 1)]
     for layer, in_front in ears:
         if not in_front:
-            scene = lay_over(scene, layer)
+            lay_over(scene, layer)
 
-    half_shape = (fine_px // 2, fine_px // 2)
-    half_u, half_v = resize_plane(canvas.u, half_shape), resize_plane(canvas.v, half_shape)
-    hits = trace_rays(head_solid(identity, shot), rotation, half_u, half_v)
-    depth = resize_plane(hits.depth, canvas.shape)
-    clearance = resize_plane(hits.clearance, canvas.shape)
-    x, y, _ = to_head(rotation, canvas.u, canvas.v, depth)
+    head_canvas = canvas.part(centre=(0.0, 0.0), reach=_HEAD_REACH)
+    hits = trace_rays(head_solid(identity, shot), rotation, head_canvas)
+    x, y, _ = to_head(rotation, head_canvas.u, head_canvas.v, hits.depth)
     paint = paint_face(identity, shot, (x, y), canvas.pixel, rng)
     head = Layer(
         albedo=paint.albedo,
-        cover=smooth_step(clearance, 1.5 * canvas.pixel, -1.0 * canvas.pixel),
-        depth=depth,
-        normal=np.stack([resize_plane(plane, canvas.shape) for plane in hits.normal]),
+        cover=smooth_step(hits.clearance, 1.5 * canvas.pixel, -1.0 * canvas.pixel),
+        depth=hits.depth,
+        normal=hits.normal,
         gloss=paint.gloss,
+        window=head_canvas.window,
     )
-    scene = lay_over(scene, head)
+    lay_over(scene, head)
     for layer, in_front in ears:
         if in_front:
-            scene = lay_over(scene, layer)
-    in_front_hair = hair_in_front(identity, shot, canvas, rotation, rng)
-    glint = paint.glint * head.cover
-    if in_front_hair is not None:
-        scene = lay_over(scene, in_front_hair)
-        glint = glint * (1 - in_front_hair.cover)
+            lay_over(scene, layer)
+    glint = np.zeros(canvas.shape, np.float32)
+    glint[head.window] = paint.glint * head.cover
+    hair = hair_in_front(identity, shot, canvas, rotation, rng)
+    if hair is not None:
+        lay_over(scene, hair)
+        glint[hair.window] *= 1 - hair.cover
     if identity.glasses:
-        scene = wear_glasses(identity, canvas, rotation, (x, y), scene)
+        wear_glasses(identity, head_canvas, rotation, (x, y), scene)
     light = light_scene(scene, shot, canvas.pixel) + glint
 
-    inner = smooth_step(np.hypot(x / 0.50, (y + 0.28) / 0.62), 1.0, 0.92) * head.cover
+    inner = np.zeros(canvas.shape, np.float32)
+    inner[head.window] = smooth_step(np.hypot(x / 0.50, (y + 0.28) / 0.62), 1.0, 0.92) * head.cover
     return Portrait(
         light_rgb=np.ascontiguousarray(np.moveaxis(np.maximum(light, 0), 0, -1), dtype=np.float32),
         side_px=side_px,
         landmarks_xy=_landmarks(identity, shot, rotation, side_px),
-        inner_face=resize_plane(inner.astype(np.float32), (side_px, side_px), smooth=False),
+        inner_face=resize_plane(inner, (side_px, side_px), smooth=False),
     )
 
 

@@ -180,8 +180,8 @@ No picture here shows a person, and none was taken by a camera or made by a neur
 All {n_pictures} were drawn by FaceAuth's own code from random numbers.
 
 - `real/{REAL_SOURCE}`: drawn portraits, passed through a simulated camera.
-- `fake/sim_...`: drawn portraits, passed through the same camera and then through a simulated generator, which
-  leaves the trace of one family of generators.
+- `fake/sim_...`: drawn portraits, passed through the same camera and then through a simulated generator,
+  which leaves the trace of one family of generators.
 - `{GROUPS_FILE}`: the made-up person behind each picture. No person may be in two splits.
 
 The pictures show that the tools work. A detector trained on them knows nothing of real forgeries, and its

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceauth.samples.noise import FloatArray, blob, colour_plane, mix, resize_plane, smooth_noise, smooth_step
+from faceauth.samples.noise import (
+    FloatArray,
+    blob,
+    colour_plane,
+    mix,
+    resize_plane,
+    smooth_noise,
+    smooth_step,
+)
 from faceauth.samples.people import Identity, Rgb, Shot
 
 _LIGHT_SKIN = np.array([0.74, 0.44, 0.31])
@@ -33,7 +41,7 @@ class FacePaint:
     edge: float
 
     def window(self, centre: tuple[float, float], reach: tuple[float, float]) -> "FacePaint | None":
-        """Returns the part of the picture around a place on the face, sharing its memory; None if out of sight."""
+        """Returns the part around a place on the face, sharing its memory; None if out of sight."""
         inside = (np.abs(self.x - centre[0]) < reach[0]) & (np.abs(self.y - centre[1]) < reach[1])
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not rows.size:
@@ -52,7 +60,11 @@ def skin_rgb(identity: Identity) -> Rgb:
 
 
 def paint_face(
-    identity: Identity, shot: Shot, place_xy: tuple[FloatArray, FloatArray], pixel: float, rng: np.random.Generator
+    identity: Identity,
+    shot: Shot,
+    place_xy: tuple[FloatArray, FloatArray],
+    pixel: float,
+    rng: np.random.Generator,
 ) -> FacePaint:
     """Paints the bare head of a person.
 
@@ -88,7 +100,9 @@ def _skin(identity: Identity, x: FloatArray, y: FloatArray, rng: np.random.Gener
     cx, cy = resize_plane(x, coarse_shape), resize_plane(y, coarse_shape)
     ax = np.abs(cx)
     nose = -identity.nose_length
-    blood = 0.55 * blob(ax, cy, (0.36, -0.32), (0.16, 0.13)) + 0.50 * blob(cx, cy, (0, nose + 0.06), (0.10, 0.09))
+    blood = 0.55 * blob(ax, cy, (0.36, -0.32), (0.16, 0.13)) + 0.50 * blob(
+        cx, cy, (0, nose + 0.06), (0.10, 0.09)
+    )
     blood += 0.25 * blob(cx, cy, (0, -0.92), (0.18, 0.10)) + 0.30 * blob(ax, cy, (0.70, -0.15), (0.10, 0.22))
     blood += 0.22 * smooth_noise(rng, coarse_shape, cells=(14, 14))
     shade = 0.10 * blob(ax, cy, (identity.eye_distance, -0.09), (0.10, 0.035)) * (0.5 + identity.age)
@@ -98,7 +112,11 @@ def _skin(identity: Identity, x: FloatArray, y: FloatArray, rng: np.random.Gener
     shade += 0.07 * smooth_noise(rng, coarse_shape, cells=(28, 28))
     blood, shade = resize_plane(blood, x.shape), resize_plane(shade, x.shape)
     # Pores and fine mottling: two scales of noise just above the sensor's grain.
-    shade = shade + 0.050 * smooth_noise(rng, x.shape, cells=(2.0, 2.0)) + 0.045 * smooth_noise(rng, x.shape, cells=(5, 5))
+    shade = (
+        shade
+        + 0.050 * smooth_noise(rng, x.shape, cells=(2.0, 2.0))
+        + 0.045 * smooth_noise(rng, x.shape, cells=(5, 5))
+    )
     if identity.freckles > 0:
         spots = smooth_step(smooth_noise(rng, x.shape, cells=(4.5, 4.5)), 0.55, 1.1)
         shade += 0.35 * identity.freckles * spots * blob(np.abs(x), y, (0.22, -0.22), (0.26, 0.16))
@@ -115,7 +133,10 @@ def _skin(identity: Identity, x: FloatArray, y: FloatArray, rng: np.random.Gener
 
 
 def _paint_eye(paint: FacePaint, identity: Identity, shot: Shot, side: int, rng: np.random.Generator) -> None:
-    width, height = identity.eye_width, identity.eye_height * shot.eye_open * (1 - 0.18 * max(0.0, shot.smile))
+    width, height = (
+        identity.eye_width,
+        identity.eye_height * shot.eye_open * (1 - 0.18 * max(0.0, shot.smile)),
+    )
     part = paint.window((side * identity.eye_distance, 0.0), (1.5 * width, 0.17))
     if part is None:
         return
@@ -137,11 +158,17 @@ def _paint_eye(paint: FacePaint, identity: Identity, shot: Shot, side: int, rng:
     ball[1:] *= 1 - 0.35 * smooth_step(x, -0.7 * width, -1.0 * width)
     dx, dy = x - np.float32(side * shot.gaze[0]), y - np.float32(shot.gaze[1] + 0.012)
     radius = np.sqrt(dx * dx + dy * dy)
-    rays = 1 + 0.35 * np.sin(np.arctan2(dy, dx) * 19 + 5 * rng.uniform()) * smooth_noise(rng, x.shape, cells=(4, 4))
+    rays = 1 + 0.35 * np.sin(np.arctan2(dy, dx) * 19 + 5 * rng.uniform()) * smooth_noise(
+        rng, x.shape, cells=(4, 4)
+    )
     glow = (0.6 + 0.8 * np.clip(-dy / _IRIS_RADIUS, -0.4, 1)) * rays * shadow
     ring = 1 - 0.75 * smooth_step(radius, 0.76 * _IRIS_RADIUS, _IRIS_RADIUS)
     iris = colour_plane(identity.iris_rgb) * (glow * ring)
-    iris = mix(iris, colour_plane((0.006, 0.005, 0.005)), smooth_step(radius, _PUPIL_RADIUS + edge, _PUPIL_RADIUS - edge))
+    iris = mix(
+        iris,
+        colour_plane((0.006, 0.005, 0.005)),
+        smooth_step(radius, _PUPIL_RADIUS + edge, _PUPIL_RADIUS - edge),
+    )
     ball = mix(ball, iris, smooth_step(radius, _IRIS_RADIUS + edge, _IRIS_RADIUS - edge))
     part.albedo[:] = mix(part.albedo, ball, opened)
     part.gloss[:] = part.gloss * (1 - opened)
@@ -149,8 +176,10 @@ def _paint_eye(paint: FacePaint, identity: Identity, shot: Shot, side: int, rng:
     part.glint += 0.85 * opened * smooth_step(spot, 0.017 + edge, 0.017 - edge)
     part.glint += 0.10 * opened * smooth_step(np.hypot(dx + 0.02, dy + 0.028), 0.02, 0.006)
     lash = 0.007 + 0.006 * smooth_step(x, -width, width)
-    lashes = np.exp(-(((y - upper - 0.3 * lash) / lash) ** 2)) * smooth_step(np.abs(x), 1.06 * width, 0.92 * width)
-    dark = colour_plane(tuple(0.25 * channel + 0.004 for channel in identity.hair_rgb))  # type: ignore[arg-type]
+    lashes = np.exp(-(((y - upper - 0.3 * lash) / lash) ** 2)) * smooth_step(
+        np.abs(x), 1.06 * width, 0.92 * width
+    )
+    dark = 0.25 * colour_plane(identity.hair_rgb) + 0.004
     part.albedo[:] = mix(part.albedo, dark, 0.92 * lashes)
     below = np.exp(-(((y - lower) / 0.007) ** 2)) * smooth_step(np.abs(x), width, 0.8 * width)
     part.albedo[:] = part.albedo * (1 - 0.38 * below)
@@ -162,11 +191,15 @@ def _paint_brow(paint: FacePaint, identity: Identity, shot: Shot, side: int, hai
         return
     x = side * part.x - np.float32(identity.eye_distance)
     middle = identity.brow_height + shot.brow_raise + identity.brow_arch * (0.7 - ((x - 0.05) / 0.19) ** 2)
-    half = identity.brow_thickness * (1 - 0.65 * smooth_step(x, 0.0, 0.21))
+    half = np.float32(identity.brow_thickness) * (1 - 0.65 * smooth_step(x, 0.0, 0.21))
     grain = hairs[: x.shape[0], : x.shape[1]]
     off = np.abs(part.y - middle) + 0.010 * grain
-    cover = smooth_step(off, half + 0.016, half - 0.014) * smooth_step(x, -0.185, -0.13) * smooth_step(x, 0.215, 0.15)
-    colour = colour_plane(tuple(0.45 * channel + 0.006 for channel in identity.hair_rgb))  # type: ignore[arg-type]
+    cover = (
+        smooth_step(off, half + 0.016, half - 0.014)
+        * smooth_step(x, -0.185, -0.13)
+        * smooth_step(x, 0.215, 0.15)
+    )
+    colour = 0.45 * colour_plane(identity.hair_rgb) + 0.006
     part.albedo[:] = mix(part.albedo, colour, np.clip(cover * (0.82 + 0.20 * grain), 0, 0.95))
     part.gloss[:] *= 1 - 0.7 * cover
 
@@ -176,7 +209,8 @@ def _paint_nostril(paint: FacePaint, identity: Identity, side: int) -> None:
     part = paint.window(place, (0.09, 0.06))
     if part is None:
         return
-    hole = blob(part.x, part.y + 0.25 * (np.abs(part.x) - abs(place[0])), place, (0.028, 0.011))
+    slanted = part.y + np.float32(0.25) * (np.abs(part.x) - np.float32(abs(place[0])))
+    hole = blob(part.x, slanted, place, (0.028, 0.011))
     part.albedo *= 1 - 0.85 * np.minimum(1.3 * hole, 1)
     part.gloss[:] *= 1 - np.minimum(1.3 * hole, 1)
 
@@ -193,7 +227,9 @@ def _paint_mouth(paint: FacePaint, identity: Identity, shot: Shot, rng: np.rando
     y = part.y - level - np.float32(0.055 * smile) * share
     bow = np.clip(1 - share, 0, 1)
     gap = 0.5 * shot.mouth_open * bow
-    dip = 1 - 0.24 * np.exp(-((part.x / 0.035) ** 2)) + 0.10 * np.exp(-(((np.abs(part.x) - 0.06) / 0.035) ** 2))
+    dip = (
+        1 - 0.24 * np.exp(-((part.x / 0.035) ** 2)) + 0.10 * np.exp(-(((np.abs(part.x) - 0.06) / 0.035) ** 2))
+    )
     top = gap + np.float32(identity.lip_upper) * bow**0.8 * dip
     bottom = -gap - np.float32(identity.lip_lower * (1 - 0.15 * max(0.0, smile))) * bow**0.65
     inside = smooth_step(np.abs(part.x), width * 1.02, width * 0.90)
@@ -207,7 +243,9 @@ def _paint_mouth(paint: FacePaint, identity: Identity, shot: Shot, rng: np.rando
     part.albedo[:] = part.albedo * (1 - np.clip(0.78 * line + 0.45 * corner, 0, 0.9))
     if shot.mouth_open > 0.004:
         hollow = smooth_step(gap - np.abs(y), -edge, edge) * inside
-        teeth = smooth_step(y, gap - 0.055, gap - 0.045) * smooth_step(np.abs(part.x), 0.75 * width, 0.55 * width)
+        teeth = smooth_step(y, gap - 0.055, gap - 0.045) * smooth_step(
+            np.abs(part.x), 0.75 * width, 0.55 * width
+        )
         tooth = 1 - 0.25 * np.abs(np.sin(part.x * (np.pi / 0.062))) ** 12
         white = np.float32(0.52) * teeth * tooth * (1 - 0.5 * share)
         mouth = np.stack([0.045 + white, 0.014 + 0.93 * white, 0.013 + 0.82 * white])
@@ -236,6 +274,6 @@ def _paint_beard(paint: FacePaint, identity: Identity, shot: Shot, hairs: FloatA
     }
     strength = identity.beard_density * (0.42 if identity.beard == "stubble" else 0.95)
     cover = np.clip(areas[identity.beard] * strength * (0.85 + 0.35 * hairs), 0, 0.95).astype(np.float32)
-    colour = colour_plane(tuple(0.75 * channel + 0.004 for channel in identity.hair_rgb))  # type: ignore[arg-type]
+    colour = 0.75 * colour_plane(identity.hair_rgb) + 0.004
     paint.albedo[:] = mix(paint.albedo, colour * (1 + 0.35 * hairs), cover)
     paint.gloss[:] *= 1 - 0.8 * cover

@@ -295,7 +295,8 @@ def _widen_to_parts(
     below = [part - bounds[0] for part, bounds in of_parts if bounds is not None]
     above = [bounds[1] - part for part, bounds in of_parts if bounds is not None]
     reach_below, reach_above = np.linalg.norm(below) / len(of_parts), np.linalg.norm(above) / len(of_parts)
-    return min(ci95[0], float(value - reach_below)), max(ci95[1], float(value + reach_above))
+    low, high = min(ci95[0], float(value - reach_below)), max(ci95[1], float(value + reach_above))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _defined(resampled: np.ndarray) -> tuple[np.ndarray, str | None]:
@@ -326,4 +327,5 @@ def _bounds_if_all_agree(
         fake=np.concatenate([[0.0], kept_fake, [moved_fake]]),
     )
     values = [float(metric.compute(each, threshold)) for each in (tally, worst, best)]
-    return min(values), max(values)
+    # The fractions of faces that were moved may add up to a rounding error more than there are.
+    return max(min(values), 0.0), min(max(values), metric.highest)

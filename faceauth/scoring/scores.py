@@ -103,7 +103,8 @@ def write_scores(scores: Scores, path: Path) -> None:
             pq.write_table(pa.table(table), draft)
         else:
             with draft.open("w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream, lineterminator="\n")
+                # With its standard line ends the writer quotes a path that holds a carriage return.
+                writer = csv.writer(stream)
                 writer.writerow(columns)
                 writer.writerows(zip(*columns.values(), strict=True))
 

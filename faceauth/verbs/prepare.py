@@ -1,4 +1,4 @@
-"""`faceauth prepare`: from sources to a manifest of crops that are balanced, split by group and audited.
+"""`faceauth prepare`: from sources to a manifest of crops, balanced, split by group and audited.
 
 find sources -> collect faces -> drop duplicates -> group -> balance -> split -> place crops -> record -> audit
 """
@@ -129,11 +129,11 @@ def prepare(
     _check_output(output, overwrite=overwrite)
     seconds: dict[str, float] = {}
     with _timed(seconds, "collect"), progress("faces", len(files)) as advance:
-        failed: Counter[str] = Counter()
+        new: Counter[str] = Counter()
 
         def show(_done: int, _all: int, row: ManifestRow) -> None:
-            failed.update([row.status])
-            advance(1, f"{sum(failed[status] for status in FAILED_STATUSES)} failed")
+            new.update([row.status])
+            advance(1, f"{sum(new[status] for status in FAILED_STATUSES)} failed")
 
         rows = collect_faces(
             files, output, settings=settings.collect, detect=detect, workers=settings.workers, progress=show
@@ -160,7 +160,7 @@ def prepare(
     with _timed(seconds, "audit"):
         audit = audit_rows(manifest.rows, seed=settings.seed)
         write_audit(audit, output)
-    summary = _summary(rows, ties, seconds, settings)
+    summary = _summary(rows, ties, seconds, settings, n_new=new.total())
     write_json(output / PREPARE_NAME, summary)
     log.info("%s", describe_ruler(audit.shortcuts.to_json()))
     return Prepared(manifest, summary, audit)
@@ -286,7 +286,7 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _summary(
-    rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings
+    rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings, *, n_new: int
 ) -> dict[str, Any]:
     by_folder: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -300,7 +300,10 @@ def _summary(
     return {
         "counts": {"by_status": dict(Counter(row.status for row in rows)), "by_folder": by_folder},
         "groups": {"n": len({row.group for row in rows}), "tied": dataclasses.asdict(ties)},
-        "rates": {"images_per_s": round(len(rows) / max(seconds["collect"], 1e-3), 2)},
+        "rates": {
+            "images_new": n_new,
+            "images_per_s": round(n_new / seconds["collect"], 2) if n_new and seconds["collect"] else None,
+        },
         "seconds": seconds,
         "versions": installed_versions(),
         "settings": dataclasses.asdict(settings),

@@ -5,6 +5,9 @@ import numpy as np
 from faceauth.clusters.plane import PROJECTIONS, principal_components
 
 PERPLEXITY = 30
+EARLY_ITERATIONS = 250
+ITERATIONS = 500
+N_JOBS = 2
 # Above this the interpolated gradient is the faster one, and approximate neighbours are good enough.
 EXACT_MAX = 5_000
 
@@ -28,19 +31,24 @@ def project_tsne(features: np.ndarray, *, seed: int) -> np.ndarray:
     Raises:
         InputError: Too few faces, values that are not finite, or faces that are all alike.
     """
-    from openTSNE import TSNE
+    from openTSNE import TSNE, affinity, nearest_neighbors
 
     components = principal_components(features, seed=seed)
     n, n_components = components.shape
     is_large = n > EXACT_MAX
+    perplexity = min(PERPLEXITY, (n - 1) / 3)
+    # Named outright, for openTSNE's own choice of a neighbour search first imports a compiler for ten seconds.
+    search = nearest_neighbors.Annoy if is_large else nearest_neighbors.Sklearn
+    neighbours = search(components, k=min(n - 1, int(3 * perplexity)), n_jobs=N_JOBS, random_state=seed)
+    affinities = affinity.PerplexityBasedNN(perplexity=perplexity, knn_index=neighbours, n_jobs=N_JOBS)
     layout = TSNE(
-        perplexity=min(PERPLEXITY, (n - 1) / 3),
         # openTSNE's PCA start needs two dimensions to begin with.
         initialization="pca" if n_components > 1 else "random",
         learning_rate="auto",
+        early_exaggeration_iter=EARLY_ITERATIONS,
+        n_iter=ITERATIONS,
         negative_gradient_method="fft" if is_large else "bh",
-        neighbors="approx" if is_large else "exact",
-        n_jobs=2,
+        n_jobs=N_JOBS,
         random_state=seed,
-    ).fit(components)
+    ).fit(components, affinities=affinities)
     return np.asarray(layout, dtype=np.float32)

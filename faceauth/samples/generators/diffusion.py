@@ -27,7 +27,9 @@ def smooth_and_regrain(subject: Subject, rng: np.random.Generator) -> FloatArray
     photograph = subject.photograph_srgb
     smooth = np.stack([_guided_filter(plane) for plane in np.moveaxis(photograph, -1, 0)], axis=-1)
     removed = float(np.std(photograph - smooth))
-    grain = rng.standard_normal(photograph.shape, np.float32) * np.float32(removed * rng.uniform(*_GRAIN_SHARE))
+    grain = rng.standard_normal(photograph.shape, np.float32) * np.float32(
+        removed * rng.uniform(*_GRAIN_SHARE)
+    )
     return smooth + grain
 
 

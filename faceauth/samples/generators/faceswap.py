@@ -42,7 +42,10 @@ def paste_other_face(subject: Subject, rng: np.random.Generator) -> FloatArray:
     shrunk_px = round(rng.integers(*_SWAP_PX) * side / 224)
     warp = _similarity(target.landmarks_xy, donor.landmarks_xy)
     face = np.stack(
-        [_warped(_shrunk(plane, shrunk_px), warp, shrunk_px / side, side) for plane in np.moveaxis(donor_picture, -1, 0)],
+        [
+            _warped(_shrunk(plane, shrunk_px), warp, shrunk_px / side, side)
+            for plane in np.moveaxis(donor_picture, -1, 0)
+        ],
         axis=-1,
     )
     inside = target.inner_face > 0.5

@@ -43,7 +43,7 @@ def _halve(picture: FloatArray) -> FloatArray:
 
 
 def _double(picture: FloatArray, unevenness: np.ndarray) -> FloatArray:
-    """Transposed convolution with taps (1/2, 1, 1/2) along each axis, the outer ones off by `unevenness` (2, 3)."""
+    """Transposed convolution with taps (1/2, 1, 1/2); `unevenness` (axis, channel) puts them off balance."""
     for axis in (0, 1):
         following = np.concatenate(
             [np.take(picture, range(1, picture.shape[axis]), axis), np.take(picture, [-1], axis)], axis

@@ -1,4 +1,4 @@
-"""The command line: one thin function a verb. What a verb does lives in `faceauth.verbs` and `faceauth.train`.
+"""The command line: one thin function a verb; what it does lives in `faceauth.verbs` and `faceauth.train`.
 
 Data goes to stdout, log and progress to stderr. Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but
 some items failed; 130 interrupted. Heavy imports stand inside the functions, so that help comes at once.
@@ -149,9 +149,7 @@ def quickstart(
     print()
     print(describe_ruler(done.audit["shortcuts"]))
     if photos is None:
-        print(
-            "All faces were simulated: these figures show that the chain works, and nothing about real generators."
-        )
+        print("All faces were simulated: this shows that the chain works, and nothing about real generators.")
     print(f"Report: {done.page}")
 
 
@@ -161,8 +159,8 @@ def prepare(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Folder with real/<collection>/ and fake/<generator>/; or real:<name>=PATH, fake:<name>=PATH; "
-            "or a spreadsheet.",
+            help="Folder with real/<collection>/ and fake/<generator>/; or real:<name>=PATH, "
+            "fake:<name>=PATH; or a spreadsheet.",
         ),
     ],
     output: Output,

@@ -49,11 +49,11 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
         A function to call with the number of items that were finished, and optionally a short note.
     """
     if not log.isEnabledFor(logging.INFO):
-        yield lambda n=1, note="": None
+        yield _advance_silently
         return
     if sys.stderr.isatty():
-        with _bar(title, total) as advance:
-            yield advance
+        with _bar(title, total) as advance_bar:
+            yield advance_bar
         return
     started = spoken = time.monotonic()
     done = 0
@@ -69,6 +69,10 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
             log.info("%s: %d of %d, %.1f/s, %s left %s", title, done, total, rate, _clock(left), note)
 
     yield advance
+
+
+def _advance_silently(n: int = 1, note: str = "") -> None:
+    """Takes what the others take and shows nothing."""
 
 
 @contextmanager

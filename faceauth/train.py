@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from faceauth.detectors.detector import Detector, build_detector
 from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
 from faceauth.intake.collect import collected_with
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
-from faceauth.labels import CLASSES, FAKE, TRAIN, VAL
+from faceauth.labels import CLASSES, FAKE, REAL, TRAIN, VAL
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric
 from faceauth.scoring.thresholds import choose_threshold
@@ -53,6 +54,7 @@ from faceauth.versions import installed_versions
 
 log = logging.getLogger(__name__)
 
+TRACKED = ("train_loss", "val_loss", "val_auroc", "learning_rate")
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -68,10 +70,11 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         The checkpoint folder.
 
     Raises:
-        FaceAuthError: The manifest leaks or lacks a class, weights cannot be had, or the loss became infinite.
+        FaceAuthError: The manifest leaks or lacks a class, weights cannot be had, or the loss diverged.
     """
     manifest, rows = _read_rows(settings)
     output = Path(settings.output)
+    checkpoint = output / CHECKPOINT_NAME
     accelerator = _make_accelerator(settings, output)
 
     # Everyone begins with the same random weights.
@@ -98,7 +101,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
 
     _print_header(settings, detector, rows, accelerator, updates_per_epoch)
     if dry_run:
-        return output / CHECKPOINT_NAME
+        return checkpoint
     finished = (
         open_run(output, dataclasses.asdict(settings), manifest_sha256=manifest.sha256, overwrite=overwrite)
         if accelerator.is_main_process
@@ -106,7 +109,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     )
     if _any_process(accelerator, finished):
         log.info("%s holds this very run, finished; begin anew with --overwrite", output)
-        return output / CHECKPOINT_NAME
+        return checkpoint
     accelerator.wait_for_everyone()
     if load_progress(accelerator, output):
         log.info("going on after epoch %d of %d", state.epoch, settings.epochs)
@@ -118,15 +121,14 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         # An epoch's chance depends on its number alone, so that one done again is the same.
         set_seed(settings.seed + 1 + state.epoch)
         dataset.epoch = sampler.epoch = state.epoch
+        title = f"epoch {state.epoch + 1} of {settings.epochs}"
         started = time.monotonic()
         model.train()
-        losses: list[torch.Tensor] = []
-        title = f"epoch {state.epoch + 1} of {settings.epochs}"
+        losses = []
         with progress(title, len(loader)) as advance:
             for batch in loader:
                 with accelerator.accumulate(model):
-                    pixel_values = detector.pixel_values(batch["images_rgb_uint8"])
-                    logits = model(pixel_values=pixel_values).logits
+                    logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits
                     loss = loss_of(logits.float(), batch["targets"])
                     accelerator.backward(loss)
                     if accelerator.sync_gradients and settings.clip_norm:
@@ -138,25 +140,14 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
                     schedule.after_update()
                 losses.append(loss.detach())
                 advance(1)
-        train_loss = float(accelerator.gather(torch.stack(losses)).float().mean())
-        if not math.isfinite(train_loss):
-            raise TrainingError(
-                f"The training loss became {train_loss} in epoch {state.epoch + 1}.",
-                "Lower optimizer.learning_rate, add schedule.warmup_updates, or use precision: fp32.",
-            )
+        train_loss = _mean_over_processes(losses, accelerator, title)
         seconds = time.monotonic() - started
 
         targets, p_fake, val_loss = judge(detector, model, val_loader, accelerator)
         auroc = compute_metric("auroc", targets, p_fake)[0]
-        assert auroc is not None
+        assert auroc is not None  # both classes are in val, or _read_rows would have refused
         schedule.after_epoch(val_loss)
-        state.epoch += 1
-        is_best = auroc > state.best_auroc
-        if is_best:
-            state.best_auroc, state.best_epoch, state.epochs_without_best = auroc, state.epoch, 0
-        else:
-            state.epochs_without_best += 1
-
+        is_best = state.after_epoch(auroc)
         if accelerator.is_main_process:
             line = {
                 "event": "epoch",
@@ -171,37 +162,23 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
                 "best": is_best,
             }
             append_metrics(output, line)
-            accelerator.log(
-                {name: line[name] for name in ("train_loss", "val_loss", "val_auroc")}, step=state.updates
-            )
+            accelerator.log({name: line[name] for name in TRACKED}, step=state.updates)
+            mark = " (best so far)" if is_best else ""
             log.info(
-                "%s: train loss %.4f, val loss %.4f, val AUROC %.4f%s, %.1f images/s",
-                title, train_loss, val_loss, auroc, " (best so far)" if is_best else "", line["images_per_s"],
-            )  # fmt: skip
+                f"{title}: train loss {train_loss:.4f}, val loss {val_loss:.4f}, val AUROC {auroc:.4f}{mark}, "
+                f"{line['images_per_s']:.1f} images/s"
+            )
             if is_best:
-                _save_best(
-                    settings,
-                    output,
-                    detector,
-                    accelerator.unwrap_model(model),
-                    manifest,
-                    rows,
-                    targets,
-                    p_fake,
-                    state,
-                )
+                best = dataclasses.replace(detector, model=accelerator.unwrap_model(model))
+                card = _make_card(settings, best, manifest, rows, targets, p_fake, epoch=state.epoch)
+                save_checkpoint(checkpoint, best, card, write_train_config=partial(write_config, settings))
         save_progress(accelerator, output)
 
     accelerator.end_training()
     if accelerator.is_main_process:
         mark_finished(output)
-        log.info(
-            "best val AUROC %.4f in epoch %d; saved in %s",
-            state.best_auroc,
-            state.best_epoch,
-            output / CHECKPOINT_NAME,
-        )
-    return output / CHECKPOINT_NAME
+        log.info(f"best val AUROC {state.best_auroc:.4f} in epoch {state.best_epoch}; saved in {checkpoint}")
+    return checkpoint
 
 
 @torch.inference_mode()
@@ -251,7 +228,7 @@ def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[Manife
         missing = [label for label in CLASSES if not any(row.target_class == label for row in found)]
         if missing:
             raise ManifestError(
-                f"Split '{split}' of {manifest.path} has no {missing[0]} faces; training needs both classes in it.",
+                f"Split '{split}' of {manifest.path} has no {missing[0]} faces; both classes are needed.",
                 "Add sources of that class, or prepare with other --splits.",
             )
     return manifest, rows
@@ -304,53 +281,58 @@ def _print_header(
         f"val        {len(rows[VAL]):,} crops; epoch and threshold are chosen on them",
         f"drawing    {settings.data.draw}; augmentation {settings.data.augment or 'none'}",
         f"update     {images} images; {updates:,} updates an epoch, at most {settings.epochs} epochs",
-        f"learning   {settings.optimizer.name}, rate {settings.optimizer.learning_rate:g}, {settings.schedule.name}",
+        f"learning   {settings.optimizer.name}, rate {settings.optimizer.learning_rate:g}, "
+        f"{settings.schedule.name}",
         f"output     {settings.output}",
     ]
     for line in lines:
         log.info("%s", line)
 
 
-def _save_best(
+def _make_card(
     settings: TrainSettings,
-    output: Path,
     detector: Detector,
-    model: Any,
     manifest: Manifest,
     rows: dict[str, list[ManifestRow]],
     targets: np.ndarray,
     p_fake: np.ndarray,
-    state: RunState,
-) -> None:
+    *,
+    epoch: int,
+) -> Card:
     threshold = choose_threshold(targets, p_fake, rule=settings.threshold_rule, chosen_on=VAL)
-    groups = np.array([row.group for row in rows[VAL]], dtype=object)
     rates = measure_rates(
         targets,
         p_fake,
         threshold=threshold.value,
-        groups=groups,
+        groups=np.array([row.group for row in rows[VAL]], dtype=object),
         metrics=("auroc", "balanced_accuracy"),
         seed=settings.seed,
     )
-    crops = collected_with(manifest.root)
-    card = Card(
+    collected = collected_with(manifest.root)
+    return Card(
         detector=detector.name,
         origin=detector.origin,
-        crop=crops.crop,
-        face_detector=crops.face_detector,
+        crop=collected.crop,
+        face_detector=collected.face_detector,
         threshold=threshold.to_json(),
         manifest_sha256=manifest.sha256,
         generators=sorted({row.folder for row in rows[TRAIN] if row.target == FAKE}),
-        collections=sorted({row.folder for row in rows[TRAIN] if row.target != FAKE}),
+        collections=sorted({row.folder for row in rows[TRAIN] if row.target == REAL}),
         n_train=dict(Counter(row.target_class for row in rows[TRAIN])),
         metrics={name: rate.to_json() for name, rate in rates.items()},
-        epoch=state.epoch,
+        epoch=epoch,
         versions=installed_versions(),
     )
-    best = dataclasses.replace(detector, model=model)
-    save_checkpoint(
-        output / CHECKPOINT_NAME, best, card, write_train_config=lambda path: write_config(settings, path)
-    )
+
+
+def _mean_over_processes(losses: list[torch.Tensor], accelerator: Accelerator, title: str) -> float:
+    mean = float(accelerator.gather(torch.stack(losses)).float().mean())
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"The training loss became {mean} in {title}.",
+            "Lower optimizer.learning_rate, add schedule.warmup_updates, or use precision: fp32.",
+        )
+    return mean
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

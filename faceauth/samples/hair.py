@@ -140,13 +140,13 @@ def hair_in_front(
             + 0.05 * blob(x, y, (identity.parting, 0.5), (0.08, 0.5))
         )
     softness = 0.05 if identity.hair_style in ("cropped", "tied", "short") else 0.03
-    above = smooth_step((y - edge + 2.2 * ragged).astype(np.float32), -softness, softness)
+    above = smooth_step(y - edge + np.float32(2.2) * ragged, -softness, softness)
     outline = smooth_step(clearance - 0.8 * ragged, 1.2 * canvas.pixel, -1.2 * canvas.pixel)
     cover = above * outline
     sheen = _sheen(normal, tangent_tilt, shot)
     parting_line = 1 - 0.5 * blob(x, y, (identity.parting, 0.85), (0.012, 0.22)) * (not cut.curl)
     depth_of_edge = 0.62 + 0.38 * smooth_step(y - edge, 0.0, 0.25)
-    tone = np.maximum(1 + 0.42 * strands, 0.15) * parting_line * depth_of_edge
+    tone = np.maximum(1 + 0.42 * strands, 0.40 if cut.curl else 0.15) * parting_line * depth_of_edge
     strength = np.float32(0.25 if cut.curl else 0.60)
     albedo = colour_plane(identity.hair_rgb) * tone
     bright = strength * sheen * np.maximum(1 + 0.7 * strands, 0) * depth_of_edge

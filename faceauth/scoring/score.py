@@ -42,11 +42,11 @@ def score_rows(
     p_fake, features = [], []
     for batch in plain_loader(rows, manifest, batch_size=batch_size, workers=workers):
         pixel_values = detector.pixel_values(batch["images_rgb_uint8"].to(device))
-        scores, embedding = scores_and_features(detector, pixel_values)
-        p_fake.append(scores.double().cpu().numpy())
+        p_fake_of_batch, embedding = scores_and_features(detector, pixel_values)
+        p_fake.append(p_fake_of_batch.double().cpu().numpy())
         features.append(embedding.cpu().numpy())
         if advance:
-            advance(len(scores))
+            advance(len(embedding))
     columns = {
         name: np.array([getattr(row, name) for row in rows], dtype=object)
         for name in ("destination_path", "folder", "split", "group")

@@ -77,7 +77,7 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
     losses = np.zeros(len(FEATURES))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(values, targets, groups):
-        # Small trees and a large minimum of rows: with nothing to find, the score should be 0.5 and not noise.
+        # Small trees and a large minimum of rows: with nothing to find, the score should be 0.5.
         classifier = HistGradientBoostingClassifier(
             max_iter=60,
             max_depth=3,

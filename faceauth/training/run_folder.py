@@ -38,6 +38,22 @@ class RunState:
     best_epoch: int = 0
     epochs_without_best: int = 0
 
+    def after_epoch(self, auroc: float) -> bool:
+        """Counts an epoch.
+
+        Args:
+            auroc: AUROC on val after it.
+
+        Returns:
+            True if it is the best so far.
+        """
+        self.epoch += 1
+        is_best = auroc > self.best_auroc
+        if is_best:
+            self.best_auroc, self.best_epoch = auroc, self.epoch
+        self.epochs_without_best = 0 if is_best else self.epochs_without_best + 1
+        return is_best
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the counters."""
         return asdict(self)
@@ -92,7 +108,7 @@ def mark_finished(folder: Path) -> None:
 
 
 def save_progress(accelerator: Accelerator, folder: Path) -> None:
-    """Saves weights, optimiser, counters and states of chance; the previous ones stay until it is complete."""
+    """Saves weights, optimiser, counters and states of chance; what was saved before stays until then."""
     last = folder / RESUME_NAME
     draft = last.with_name(".last.draft")
     if accelerator.is_main_process:

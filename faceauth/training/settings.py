@@ -63,7 +63,7 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """How the learning rate changes. Warm-up and decay count optimiser updates, whatever the number of processes.
+    """How the learning rate changes; counted in updates of the weights, whatever the number of processes.
 
     Attributes:
         name: `constant`, `cosine` (to zero at the end of the last epoch) or `plateau` (times `factor`

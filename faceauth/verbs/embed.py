@@ -9,7 +9,13 @@ from faceauth.clusters.embeddings import write_embeddings
 from faceauth.errors import ManifestError
 from faceauth.intake.manifest import OK, read_manifest
 from faceauth.labels import TEST
-from faceauth.verbs.evaluate import EMBEDDINGS_NAME, ScoringSettings, count_test_read, score_manifest
+from faceauth.verbs.evaluate import (
+    DEFAULT_SCORING,
+    EMBEDDINGS_NAME,
+    ScoringSettings,
+    count_test_read,
+    score_manifest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +27,7 @@ def embed(
     *,
     split: str = TEST,
     projections: tuple[str, ...] = ("tsne", "umap"),
-    settings: ScoringSettings = ScoringSettings(),
+    settings: ScoringSettings = DEFAULT_SCORING,
 ) -> dict[str, Any]:
     """Embeds a split and reports on its clusters.
 

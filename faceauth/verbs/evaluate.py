@@ -50,13 +50,16 @@ class ScoringSettings:
     limit: int | None = None
 
 
+DEFAULT_SCORING = ScoringSettings()
+
+
 def evaluate(
     model: Path,
     manifest_path: Path,
     output: Path,
     *,
     split: str = TEST,
-    settings: ScoringSettings = ScoringSettings(),
+    settings: ScoringSettings = DEFAULT_SCORING,
 ) -> dict[str, Any]:
     """Scores one split and measures it, at the threshold that was chosen on val.
 

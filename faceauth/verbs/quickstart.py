@@ -1,4 +1,4 @@
-"""`faceauth quickstart`: the whole chain, from pictures to a report, in a few minutes and without a network."""
+"""`faceauth quickstart`: the whole chain, from pictures to a report, in minutes and without a network."""
 
 import dataclasses
 import logging

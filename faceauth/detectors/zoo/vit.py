@@ -12,8 +12,8 @@ def vit() -> Architecture:
     """ViT-B/16 at 224 px."""
     return Architecture(
         summary="Vision transformer on patches of 16 px",
-        source="Dosovitskiy et al., An image is worth 16x16 words: transformers for image recognition at scale, "
-        "arXiv 2010.11929",
+        source="Dosovitskiy et al., An image is worth 16x16 words: transformers for image recognition at "
+        "scale, arXiv 2010.11929",
         default_weights="google/vit-base-patch16-224",
         image_size=224,
         mean=HALF_MEAN,

@@ -4,9 +4,12 @@ Every error is reported at once, with the close match of a misspelt key. A YAML 
 code: nothing in it is imported or executed.
 """
 
+import math
+import reprlib
 import types
 import typing
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +19,10 @@ from faceauth.errors import ConfigError, did_you_mean
 from faceauth.files import whole_file
 
 Settings = TypeVar("Settings")
+
+# Values of a hostile file stay short in messages: aliases of aliases grow without end.
+_brief = reprlib.Repr()
+_brief.maxlevel = 2
 
 _PACKAGE = Path(__file__).parent
 # An installed package carries the shipped configs inside; a checkout has them beside the package.
@@ -45,9 +52,10 @@ def load_config(
         tree, place = _read_yaml(path), str(path)
     for override in overrides or []:
         key, equals, text = override.partition("=")
+        flag = f"--set {override[:80]}"
         if not equals or not key.strip():
-            raise ConfigError(f"--set {override} is not of the form key=value.", "Such as: --set epochs=3")
-        _put(tree, key.strip().split("."), _parse_yaml(text, f"--set {override}"), override)
+            raise ConfigError(f"{flag} is not of the form key=value.", "Such as: --set epochs=3")
+        _put(tree, key.strip().split("."), _parse_yaml(text, flag), flag)
     problems: list[str] = []
     settings = _build(kind, tree, "", problems)
     if problems:
@@ -107,22 +115,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _parse_yaml(text: str, place: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Dates such as 2024-02-30 are a ValueError, and endless brackets a RecursionError.
         raise ConfigError(f"{place} is no valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _put(tree: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+def _put(tree: dict[str, Any], keys: list[str], value: Any, flag: str) -> None:
     for key in keys[:-1]:
         inner = tree.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: '{key}' holds a value, not further settings.")
+            raise ConfigError(f"{flag}: '{key}' holds a value, not further settings.")
         tree = inner
     tree[keys[-1]] = value
 
 
 def _build(kind: type[Settings], tree: Any, prefix: str, problems: list[str]) -> Settings | None:
     if not isinstance(tree, dict):
-        problems.append(f"'{prefix.rstrip('.')}' must hold further settings, not {tree!r}.")
+        problems.append(f"'{prefix.rstrip('.')}' must hold further settings, not {_brief.repr(tree)}.")
         return None
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
@@ -131,7 +140,7 @@ def _build(kind: type[Settings], tree: Any, prefix: str, problems: list[str]) ->
         if key not in known:
             problems.append(f"'{prefix}{key}' is no setting. {did_you_mean(str(key), list(known))}")
         else:
-            values[key] = _convert(hints[key], value, known[key], f"{prefix}{key}", problems)
+            values[key] = _convert(hints[key], value, known[key].metadata, f"{prefix}{key}", problems)
     for name, field in known.items():
         if name not in tree and field.default is MISSING and field.default_factory is MISSING:
             problems.append(f"'{prefix}{name}' is not given and has no default.")
@@ -140,13 +149,13 @@ def _build(kind: type[Settings], tree: Any, prefix: str, problems: list[str]) ->
     return kind(**values)
 
 
-def _convert(hint: Any, value: Any, field: Field, key: str, problems: list[str]) -> Any:
+def _convert(hint: Any, value: Any, limits: Mapping[str, Any], key: str, problems: list[str]) -> Any:
     try:
         converted = _as_type(hint, value, key, problems)
-    except (TypeError, ValueError):
-        problems.append(f"'{key}' is {value!r}, but must be {_type_name(hint)}.")
+    except (TypeError, ValueError, OverflowError):
+        problems.append(f"'{key}' is {_brief.repr(value)}, but must be {_type_name(hint)}.")
         return None
-    low, high = field.metadata.get("min"), field.metadata.get("max")
+    low, high = limits.get("min"), limits.get("max")
     if isinstance(converted, (int, float)) and not isinstance(converted, bool):
         if low is not None and converted < low:
             problems.append(f"'{key}' is {value}, but must be at least {low}.")
@@ -168,14 +177,18 @@ def _as_type(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, f"{key}.", problems)  # type: ignore[arg-type]
     if origin is tuple:
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        if not isinstance(value, (list, tuple)):
             raise TypeError(value)
-        return tuple(_as_type(arguments[0], item, key, problems) for item in value)
+        return tuple(
+            _convert(arguments[0], item, {}, f"{key}[{i}]", problems) for i, item in enumerate(value)
+        )
     if origin is dict or hint is dict:
         if not isinstance(value, dict):
             raise TypeError(value)
         inner = arguments[1] if arguments else Any
-        return {str(name): _as_type(inner, item, f"{key}.{name}", problems) for name, item in value.items()}
+        return {
+            str(name): _convert(inner, item, {}, f"{key}.{name}", problems) for name, item in value.items()
+        }
     if hint is Any:
         return value
     if hint is bool:
@@ -187,7 +200,10 @@ def _as_type(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
     if hint is int and isinstance(value, float) and value != int(value):
         raise ValueError(value)
     # YAML reads 1e-4 as text; the type of the field decides.
-    return hint(value)
+    converted = hint(value)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ValueError(value)
+    return converted
 
 
 def _type_name(hint: Any) -> str:

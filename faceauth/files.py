@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         A path beside it, with the same suffix, which is removed if the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.draft{path.suffix}")
+    # Threads of one process may write the same file at once: two photos with the same bytes have one crop.
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    draft = path.with_name(f".{path.stem}.{writer}.draft{path.suffix}")
     try:
         yield draft
         draft.replace(path)

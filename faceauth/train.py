@@ -165,8 +165,8 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
             accelerator.log({name: line[name] for name in TRACKED}, step=state.updates)
             mark = " (best so far)" if is_best else ""
             log.info(
-                f"{title}: train loss {train_loss:.4f}, val loss {val_loss:.4f}, val AUROC {auroc:.4f}{mark}, "
-                f"{line['images_per_s']:.1f} images/s"
+                f"{title}: {line['images_per_s']:.1f} images/s, train loss {train_loss:.4f}, "
+                f"val loss {val_loss:.4f}, val AUROC {auroc:.4f}{mark}"
             )
             if is_best:
                 best = dataclasses.replace(detector, model=accelerator.unwrap_model(model))

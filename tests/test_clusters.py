@@ -205,8 +205,10 @@ def test_far_clusters_are_pure_and_coincident_ones_are_at_chance():
 def test_faces_that_all_coincide_have_the_purity_of_chance_whatever_their_order():
     embeddings = planted(separation=0, n_each=60)
     embeddings.features[:] = 1
-    measures = measure_separation(space_of(embeddings), seed=0)
-    assert abs(measures["knn_purity"].value - 0.25) < 0.15
+    space = space_of(embeddings)
+    for source in measure_sources(space, seed=0).values():
+        assert abs(source["knn_purity"].value - 0.25) < 0.1
+    measures = measure_separation(space, seed=0)
     assert measures["davies_bouldin"].value is None
     assert "same centre" in measures["davies_bouldin"].reason
 

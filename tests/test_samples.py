@@ -42,14 +42,14 @@ def groups_of(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("samples") / "set"
-    return write_sample_set(folder, n_identities=3, shots_per_class=4, image_px=SMALL_PX, workers=1)
+    return write_sample_set(folder, n_identities=2, shots_per_class=4, image_px=SMALL_PX, workers=1)
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(
     small_set: Path, tmp_path: Path
 ) -> None:
     again = write_sample_set(
-        tmp_path / "again", n_identities=3, shots_per_class=4, image_px=SMALL_PX, workers=2
+        tmp_path / "again", n_identities=2, shots_per_class=4, image_px=SMALL_PX, workers=2
     )
 
     assert files_of(again) == files_of(small_set)
@@ -68,7 +68,7 @@ def test_each_identity_is_one_group_with_as_many_real_pictures_as_fakes(small_se
 
     pictures = {path for path in files_of(small_set) if path.endswith(".jpg")}
     assert set(groups) == pictures
-    assert len(set(groups.values())) == 3
+    assert len(set(groups.values())) == 2
     for group in set(groups.values()):
         kinds = [path.split("/")[0] for path, owner in groups.items() if owner == group]
         assert kinds.count("real") == kinds.count("fake") == 4
@@ -219,19 +219,22 @@ def test_people_and_shots_differ_between_seeds_and_repeat_for_one_seed() -> None
 
 
 def test_the_face_detector_finds_the_faces() -> None:
+    import torch
     from facenet_pytorch import MTCNN
 
-    detector = MTCNN(device="cpu")
     sources = [REAL_SOURCE, *SIMULATED_GENERATORS.names()]
-    found, sides = [], []
-    for number in range(40):
-        jpeg = draw_picture(sources[number % len(sources)], (5, number, 0, 0), image_px=320)
-        with Image.open(io.BytesIO(jpeg)) as picture:
-            boxes, p_faces = detector.detect(picture)
-        found.append(boxes is not None and p_faces[0] >= 0.9)
-        if boxes is not None:
-            sides.append(1.3 * max(boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]))
+    jpegs = [draw_picture(sources[number % 5], (5, number, 0, 0), image_px=240) for number in range(40)]
+    threads = torch.get_num_threads()
+    # Its networks are so small that threads spend their time waiting for one another.
+    torch.set_num_threads(1)
+    try:
+        boxes, p_faces = MTCNN(device="cpu").detect([Image.open(io.BytesIO(jpeg)) for jpeg in jpegs])
+    finally:
+        torch.set_num_threads(threads)
 
+    found = [len(p_face) > 0 and p_face[0] is not None and p_face[0] >= 0.9 for p_face in p_faces]
     assert np.mean(found) >= 0.95
-    # A crop of 256 px is nearly native: no strong resampling covers the traces.
+    # At the usual 320 px a crop of 256 px is nearly native: no strong resampling covers the traces.
+    best = [box[0] for box, is_found in zip(boxes, found, strict=True) if is_found]
+    sides = [1.3 * max(x2 - x1, y2 - y1) * 320 / 240 for x1, y1, x2, y2 in best]
     assert 0.85 * 256 < np.median(sides) < 1.15 * 256

@@ -177,7 +177,7 @@ def _check_fits(name: str, architecture: Architecture, model: PreTrainedModel, w
     missing = [head for head in architecture.heads if head not in modules]
     if missing:
         raise DetectorError(
-            f"The weights '{weights}' are of a {type(model).__name__} and not of '{name}': it has no {missing[0]}.",
+            f"The weights '{weights}' are of a {type(model).__name__} without {missing[0]}, not of '{name}'.",
             "Choose the detector that they belong to; `faceauth models` lists them.",
         )
 

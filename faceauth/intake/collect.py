@@ -1,16 +1,16 @@
 """Turns image files into face crops, restartably: decode, find, cut, encode, and write a line in a journal.
 
 Crops lie in a hidden store inside the output folder, named after the hash of the bytes they came from;
-where they go from there is decided when all are known (see `faceauth.verbs.prepare`). The journal grows
-by whole batches. A run that was stopped goes on with the first batch that is not in it, so that batches,
-and with them the last digits of the boxes, are those of a run that was never stopped.
+where they go from there is decided when all are known (see `faceauth.verbs.prepare`). A line of the journal
+is a whole batch. A run that was stopped goes on with the first batch that is not in it, so that batches, and
+with them the last digits of the boxes, are those of a run that was never stopped.
 """
 
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class CollectSettings:
     face_detector: str = "mtcnn"
     min_confidence: float = 0.9
     min_face_px: int = 40
-    crop: CropSettings = CropSettings()
+    crop: CropSettings = field(default_factory=CropSettings)
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,7 @@ def collect_faces(
     with journal.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(max(1, workers)) as pool:
         for batch in _decoded_batches(pending, stamps, pool):
             rows = _crop_batch(batch, store, settings, detect, pool)
-            lines.write(
-                "".join(_journal_line(item.stamp, row) for item, row in zip(batch, rows, strict=True))
-            )
+            lines.write(_journal_line([item.stamp for item in batch], rows))
             lines.flush()
             for item, row in zip(batch, rows, strict=True):
                 done[item.stamp] = row
@@ -203,18 +201,22 @@ def _crop_batch(
         rows[id(item)] = replace(row, status=OK)
         crops.append((id(item), pool.submit(_save_crop, item, (x1, y1, x2, y2), store, settings.crop)))
     for key, crop in crops:
-        rows[key] = replace(rows[key], phash=crop.result())
+        try:
+            rows[key] = replace(rows[key], phash=crop.result())
+        except UnreadableImageError as error:
+            rows[key] = replace(rows[key], status=UNREADABLE, reason=str(error)[:500])
     return [rows[id(item)] for item in batch]
 
 
 def _save_crop(
     item: _Decoded, box_xyxy: tuple[float, float, float, float], store: Path, settings: CropSettings
 ) -> str:
-    native = (
-        item.native_rgb_uint8
-        if item.native_rgb_uint8 is not None
-        else read_image(item.file.path).image_rgb_uint8
-    )
+    native = item.native_rgb_uint8
+    if native is None:
+        image = read_image(item.file.path)
+        if image.sha256 != item.row.sha256:
+            raise UnreadableImageError("the file was changed while it was read")
+        native = image.image_rgb_uint8
     crop = crop_face(native, box_xyxy, settings)
     path = stored_crop(store.parent, item.row.sha256)
     if not path.exists():
@@ -228,7 +230,7 @@ def _stamp(file: SourceFile) -> str:
     try:
         status = file.path.stat()
         version = f"{status.st_size}:{status.st_mtime_ns}"
-    except OSError:
+    except (OSError, ValueError):
         version = "missing"
     return f"{file.target}|{file.folder}|{version}|{file.image_path}"
 
@@ -249,8 +251,8 @@ def _check_settings(store: Path, settings: CollectSettings) -> None:
         )
 
 
-def _journal_line(stamp: str, row: ManifestRow) -> str:
-    return json.dumps({"stamp": stamp, "row": asdict(row)}, ensure_ascii=False) + "\n"
+def _journal_line(stamps: list[str], rows: list[ManifestRow]) -> str:
+    return json.dumps({"stamps": stamps, "rows": [asdict(row) for row in rows]}, ensure_ascii=False) + "\n"
 
 
 def _read_journal(journal: Path, store: Path) -> dict[str, ManifestRow]:
@@ -258,17 +260,18 @@ def _read_journal(journal: Path, store: Path) -> dict[str, ManifestRow]:
         return {}
     done = {}
     kept = []
-    for line in journal.read_text("utf-8").splitlines(keepends=True):
+    # As bytes: the last line may end inside a character, and names may hold what Python takes for line ends.
+    for line in journal.read_bytes().split(b"\n"):
         try:
-            entry = json.loads(line)
+            batch = json.loads(line)
         except ValueError:
             break  # the line that was being written when the run was killed
-        row = entry["row"]
-        row["box"] = tuple(row["box"]) if row["box"] else None
-        if row["status"] == OK and not stored_crop(store.parent, row["sha256"]).exists():
-            continue
-        done[entry["stamp"]] = ManifestRow(**row)
-        kept.append(line)
+        kept.append(line + b"\n")
+        for stamp, row in zip(batch["stamps"], batch["rows"], strict=True):
+            if row["status"] != OK or stored_crop(store.parent, row["sha256"]).exists():
+                done[stamp] = ManifestRow(**{**row, "box": tuple(row["box"]) if row["box"] else None})
+            else:
+                done.pop(stamp, None)
     with whole_file(journal) as draft:
-        draft.write_text("".join(kept), "utf-8")
+        draft.write_bytes(b"".join(kept))
     return done

@@ -22,7 +22,7 @@ class CropSettings:
 
 def square_around(
     box_xyxy: tuple[float, float, float, float], *, width: int, height: int, margin_ratio: float
-):
+) -> tuple[int, int, int, int]:
     """Places the square to cut.
 
     The square is centred on the face. Where it would leave the image it is shifted inside; where it is

@@ -4,6 +4,7 @@ Every image of both classes passes through `read_image`, whether it is prepared,
 that no difference in decoding can become a clue.
 """
 
+import functools
 import hashlib
 import io
 import warnings
@@ -19,7 +20,8 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm"}
 )
 # Pillow also opens formats that call other programs (EPS) or are no pictures (PDF, FITS); those stay shut.
-PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+# Its JPEG reader opens MPO too, which has no name of its own among the readers.
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000
@@ -77,6 +79,9 @@ def read_image(path: Path) -> SourceImage:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f"the file cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        # A spreadsheet may name a path that no file system knows, such as one with a null character.
+        raise UnreadableImageError(f"the file cannot be read: {error}") from error
     return decode_image(content)
 
 
@@ -96,10 +101,11 @@ def decode_image(content: bytes) -> SourceImage:
         with warnings.catch_warnings():
             # The pixel count is checked below, against our own limit.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
+            with Image.open(io.BytesIO(content), formats=_readable_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(
-                        f"the image has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read"
+                        f"the image has {image.width:,} x {image.height:,} pixels; "
+                        f"at most {MAX_PIXELS:,} are read"
                     )
                 n_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
                 jpeg_quality = estimate_jpeg_quality(image)
@@ -107,6 +113,11 @@ def decode_image(content: bytes) -> SourceImage:
                 pixels = _to_rgb_uint8(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
+    except Image.DecompressionBombError as error:
+        # Pillow gives up at twice its own limit, before the size can be asked for.
+        raise UnreadableImageError(
+            f"the image has too many pixels; at most {MAX_PIXELS:,} are read"
+        ) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError("the file is not an image that can be decoded") from error
     except Exception as error:
@@ -139,6 +150,13 @@ def estimate_jpeg_quality(image: Image.Image) -> int | None:
     scale_percent = 100.0 * sum(tables[min(tables)]) / _STANDARD_LUMINANCE_SUM
     quality = (200 - scale_percent) / 2 if scale_percent <= 100 else 5000 / scale_percent
     return int(min(100, max(1, round(quality))))
+
+
+@functools.cache
+def _readable_formats() -> tuple[str, ...]:
+    # Pillow may have been built without some codecs, and fails on the mere name of one that it lacks.
+    Image.init()
+    return tuple(name for name in PILLOW_FORMATS if name in Image.OPEN)
 
 
 def _to_rgb_uint8(image: Image.Image) -> np.ndarray:

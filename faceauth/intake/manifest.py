@@ -7,6 +7,9 @@ rows of the one that was changed last, and the log says which.
 
 import hashlib
 import logging
+import math
+import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -113,8 +116,9 @@ _SCHEMA = pa.schema(
         ("frame", pa.int64()),
     ]
 )
-_XLSX_HASH = b"faceauth_xlsx_sha256"
+_XLSX_CONTENT = b"faceauth_xlsx_content"
 _INTEGERS = ("target", "width", "height", "jpeg_quality", "n_bytes", "frame")
+_PHASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -164,11 +168,15 @@ def write_manifest(rows: Iterable[ManifestRow], folder: Path) -> Path:
         Path of the xlsx file.
     """
     rows = list(rows)
-    xlsx = folder / XLSX_NAME
-    write_sheets(xlsx, COLUMNS, map(_cells, rows), title="manifest")
     columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
-    table = pa.table(columns, schema=_SCHEMA).replace_schema_metadata({_XLSX_HASH: _sha256(xlsx).encode()})
-    with whole_file(folder / PARQUET_NAME) as draft:
+    table = pa.table(columns, schema=_SCHEMA)
+    xlsx, parquet = folder / XLSX_NAME, folder / PARQUET_NAME
+    # If this run is stopped between the two, an older Parquet file beside a newer xlsx would look as if
+    # somebody had edited the xlsx.
+    parquet.unlink(missing_ok=True)
+    write_sheets(xlsx, COLUMNS, map(_cells, rows), title="manifest")
+    table = table.replace_schema_metadata({_XLSX_CONTENT: _content_hash(xlsx).encode()})
+    with whole_file(parquet) as draft:
         pq.write_table(table, draft, compression="zstd")
     return xlsx
 
@@ -190,15 +198,51 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: There is no manifest, a column is missing, a value is not allowed, or one
             destination path carries two labels.
     """
-    path = _newest_of_pair(path)
+    path = newest_of_pair(path)
     header, records = read_table(path)
     rows = rows_from_records(header, records, path=path)
     _refuse_two_labels(rows, path)
     return Manifest(rows, path.parent, path, _sha256(path))
 
 
+def newest_of_pair(path: Path) -> Path:
+    """Returns the manifest file to read: of an xlsx and a Parquet file side by side, the one changed last.
+
+    Args:
+        path: A prepared folder, or a manifest file.
+
+    Raises:
+        ManifestError: There is no manifest, or the file is no table.
+    """
+    if path.is_dir():
+        found = [path / name for name in (XLSX_NAME, PARQUET_NAME) if (path / name).exists()]
+        if not found:
+            raise ManifestError(
+                f"{path} has no {XLSX_NAME}.", "Make one with: faceauth prepare SOURCE --output DIR"
+            )
+        path = found[0]
+    if not path.exists():
+        raise ManifestError(
+            f"There is no manifest at {path}.", "Make one with: faceauth prepare SOURCE --output DIR"
+        )
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        allowed = ", ".join(("a prepared folder", *TABLE_SUFFIXES))
+        raise ManifestError(f"{path} is not a manifest.", f"Allowed: {allowed}.")
+    if path.name not in (XLSX_NAME, PARQUET_NAME):
+        return path
+    xlsx, parquet = path.with_name(XLSX_NAME), path.with_name(PARQUET_NAME)
+    if not (xlsx.exists() and parquet.exists()):
+        return path
+    # Copying a folder changes times but not contents, so the contents are asked first.
+    if _belong_together(xlsx, parquet):
+        return parquet
+    newest = max(xlsx, parquet, key=lambda file: file.stat().st_mtime_ns)
+    log.info("%s and %s differ; %s was changed last and is read", xlsx.name, parquet.name, newest.name)
+    return newest
+
+
 def edited_by_hand(folder: Path) -> bool:
-    """Tells whether the folder's xlsx is no longer the one that was written with its Parquet file."""
+    """Tells whether the folder's xlsx no longer holds what was written with its Parquet file."""
     xlsx, parquet = folder / XLSX_NAME, folder / PARQUET_NAME
     return xlsx.exists() and parquet.exists() and not _belong_together(xlsx, parquet)
 
@@ -241,13 +285,15 @@ def rows_from_records(
 
 
 def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> ManifestRow:
-    values = {name: record.get(name) for name in COLUMNS if record.get(name) not in (None, "")}
-    texts = {name: str(value) for name, value in values.items() if name not in (*_INTEGERS, "box", "p_face")}
+    values = {name: record[name] for name in COLUMNS if name in record and not _is_empty(record[name])}
+    texts = {
+        name: _text(value) for name, value in values.items() if name not in (*_INTEGERS, "box", "p_face")
+    }
     try:
-        integers = {name: int(float(values[name])) for name in _INTEGERS if name in values}
+        integers = {name: _integer(name, values[name]) for name in _INTEGERS if name in values}
         box = _box(values.get("box"))
-        p_face = float(values["p_face"]) if "p_face" in values else None
-    except (TypeError, ValueError) as error:
+        p_face = _number("p_face", values["p_face"]) if "p_face" in values else None
+    except ValueError as error:
         raise ManifestError(f"{place}: {error}.") from error
     target_class = texts.get("target_class", "").strip().lower()
     target = integers.pop("target", None)
@@ -269,6 +315,10 @@ def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> Manifest
     status = texts.get("status", OK)
     if status not in STATUSES:
         raise ManifestError(f"{place}: status is '{status}'.", did_you_mean(status, list(STATUSES)))
+    if "phash" in texts and not _PHASH.fullmatch(texts["phash"]):
+        raise ManifestError(
+            f"{place}: phash is '{texts['phash'][:80]}'.", "It has 64 hexadecimal digits, or is empty."
+        )
     texts |= {
         "image_path": texts.get("image_path", ""),
         "destination_path": texts.get("destination_path", ""),
@@ -280,13 +330,43 @@ def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> Manifest
     return ManifestRow(**texts, **integers, target=target, box=box, p_face=p_face)  # type: ignore[arg-type]
 
 
+def _is_empty(value: Any) -> bool:
+    # Other tools write a missing number as NaN.
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any) -> str:
+    # A workbook holds every number as a float, and a person may well call a group 7.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is '{value}', which is no number")
+    return number
+
+
+def _integer(name: str, value: Any) -> int:
+    number = _number(name, value)
+    if not number.is_integer():
+        raise ValueError(f"{name} is {value}, which is no whole number")
+    return int(number)
+
+
 def _box(value: Any) -> tuple[float, float, float, float] | None:
     if value is None:
         return None
-    numbers = tuple(float(part) for part in (value.split() if isinstance(value, str) else value))
-    if len(numbers) != 4:
-        raise ValueError(f"box has {len(numbers)} numbers, not the 4 of x1 y1 x2 y2")
-    return numbers  # type: ignore[return-value]
+    parts = (
+        value.split() if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    )
+    if len(parts) != 4:
+        raise ValueError(f"box has {len(parts)} numbers, not the 4 of x1 y1 x2 y2")
+    x1, y1, x2, y2 = (_number("box", part) for part in parts)
+    return x1, y1, x2, y2
 
 
 def _cells(row: ManifestRow) -> list[Any]:
@@ -296,42 +376,14 @@ def _cells(row: ManifestRow) -> list[Any]:
     return [replaced.get(name, getattr(row, name)) for name in COLUMNS]
 
 
-def _newest_of_pair(path: Path) -> Path:
-    if path.is_dir():
-        found = [path / name for name in (XLSX_NAME, PARQUET_NAME) if (path / name).exists()]
-        if not found:
-            raise ManifestError(
-                f"{path} has no {XLSX_NAME}.", "Make one with: faceauth prepare SOURCE --output DIR"
-            )
-        path = found[0]
-    if not path.exists():
-        raise ManifestError(
-            f"There is no manifest at {path}.", "Make one with: faceauth prepare SOURCE --output DIR"
-        )
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        allowed = ", ".join(("a prepared folder", *TABLE_SUFFIXES))
-        raise ManifestError(f"{path} is not a manifest.", f"Allowed: {allowed}.")
-    if path.name not in (XLSX_NAME, PARQUET_NAME):
-        return path
-    xlsx, parquet = path.with_name(XLSX_NAME), path.with_name(PARQUET_NAME)
-    if not (xlsx.exists() and parquet.exists()):
-        return path
-    # Copying a folder changes times but not contents, so the hash is asked first.
-    if _belong_together(xlsx, parquet):
-        return parquet
-    newest = max(xlsx, parquet, key=lambda file: file.stat().st_mtime_ns)
-    log.info("%s and %s differ; %s was changed last and is read", xlsx.name, parquet.name, newest.name)
-    return newest
-
-
 def _belong_together(xlsx: Path, parquet: Path) -> bool:
     try:
-        kept = (pq.read_schema(parquet).metadata or {}).get(_XLSX_HASH)
-    except (pa.ArrowInvalid, OSError) as error:
+        kept = (pq.read_schema(parquet).metadata or {}).get(_XLSX_CONTENT)
+    except (pa.ArrowException, OSError) as error:
         raise ManifestError(
             f"{parquet} cannot be read as Parquet: {error}", "Delete it; the xlsx will do."
         ) from error
-    return kept == _sha256(xlsx).encode()
+    return kept == _content_hash(xlsx).encode()
 
 
 def _refuse_two_labels(rows: list[ManifestRow], path: Path) -> None:
@@ -346,6 +398,21 @@ def _refuse_two_labels(rows: list[ManifestRow], path: Path) -> None:
             "Two images were copied to one name. Prepare them again from image_path: "
             f"faceauth prepare {path} --output DIR",
         )
+
+
+def _content_hash(xlsx: Path) -> str:
+    # The checksums in the zip's directory say what a workbook holds and, unlike its bytes, not when it was
+    # written: the same rows give the same Parquet file.
+    try:
+        with zipfile.ZipFile(xlsx) as archive:
+            parts = sorted(
+                f"{part.filename} {part.CRC} {part.file_size}"
+                for part in archive.infolist()
+                if not part.filename.startswith("docProps/")
+            )
+    except (zipfile.BadZipFile, OSError):
+        return ""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

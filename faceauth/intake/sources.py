@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from faceauth.errors import InputError, UsageError
 from faceauth.intake.images import IMAGE_SUFFIXES
-from faceauth.intake.manifest import rows_from_records
+from faceauth.intake.manifest import newest_of_pair, rows_from_records
 from faceauth.intake.tables import TABLE_SUFFIXES, read_table
 from faceauth.labels import CLASSES, LABEL2ID
 
@@ -22,7 +22,7 @@ class SourceFile:
     """One image file of a source.
 
     Attributes:
-        image_path: The absolute path as valid text: bytes that are no UTF-8 are written as \\xNN.
+        image_path: The absolute path as valid text: of bytes that are no UTF-8, the hexadecimal numbers.
         folder: The source model: generator or collection.
         target: 1 for real, 0 for fake.
         key: The path inside its collection, without suffix. A fake often keeps the name of the photo that
@@ -49,11 +49,11 @@ def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list
             absolute. Without it a `groups.csv` in a source folder is used.
 
     Returns:
-        The files; one file twice (through two sources or a link) is listed once a class and folder.
+        The files; one path that two sources name is listed once a class and folder.
 
     Raises:
         UsageError: A source does not exist or has an unknown form.
-        InputError: A source has no images, or a groups file cannot be used.
+        InputError: A source has no images, or a groups file cannot be used or names none of the images.
     """
     if not sources:
         raise UsageError(
@@ -67,7 +67,18 @@ def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list
                 f"{source} has no images.", f"Images end in: {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
         files.extend(found)
-    return sorted(set(files))
+    # Of one path that two sources name, the entry with a group comes last and stays.
+    files.sort(key=lambda file: (file.image_path, file.folder, file.target, bool(file.group), file.key))
+    unique = {(file.image_path, file.folder, file.target): file for file in files}
+    n_named = sum(bool(file.group) for file in unique.values())
+    if groups_file is not None and not n_named:
+        raise InputError(
+            f"{groups_file} names none of the {len(unique)} images.",
+            "Its paths are relative to the source folder, or absolute.",
+        )
+    if n_named:
+        log.info("%d of %d images have a group that was named", n_named, len(unique))
+    return sorted(unique.values())
 
 
 def _find(source: str, groups_file: Path | None) -> Iterator[SourceFile]:
@@ -77,8 +88,9 @@ def _find(source: str, groups_file: Path | None) -> Iterator[SourceFile]:
         if not (equals and name and folder):
             raise UsageError(f"'{source}' is not a source.", f"Write {label}:<name>=PATH.")
         root = _existing(folder)
-        groups = _read_groups(groups_file, root)
-        return _files_below(root, root, name, LABEL2ID[label], groups)
+        if not root.is_dir():
+            raise UsageError(f"{folder} is not a folder.", f"Write {label}:<name>=FOLDER.")
+        return _files_below(root, root, name, LABEL2ID[label], _groups_of(root, groups_file))
     root = _existing(source)
     if root.is_file():
         if root.suffix.lower() not in TABLE_SUFFIXES:
@@ -104,16 +116,14 @@ def _files_of_layout(root: Path, groups_file: Path | None) -> Iterator[SourceFil
             "Lay it out as real/<collection>/... and fake/<generator>/..., or name the classes: "
             "real:<name>=PATH fake:<name>=PATH.",
         )
-    beside = root / GROUPS_NAME
-    if groups_file is None and beside.is_file():
-        log.info("groups are taken from %s", beside)
-        groups_file = beside
-    groups = _read_groups(groups_file, root)
+    groups = _groups_of(root, groups_file)
     for label in CLASSES:
         class_root = root / label
         if not class_root.is_dir():
             continue
         for entry in sorted(class_root.iterdir()):
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir():
                 yield from _files_below(entry, root, entry.name, LABEL2ID[label], groups)
             elif entry.suffix.lower() in IMAGE_SUFFIXES:
@@ -137,7 +147,7 @@ def _files_below(
 def _source_file(
     path: Path, key: str, folder: str, target: int, groups: dict[str, str], root: Path
 ) -> SourceFile:
-    group = groups.get(str(path)) or groups.get(path.relative_to(root).as_posix(), "")
+    group = groups.get(_as_text(str(path))) or groups.get(_as_text(path.relative_to(root).as_posix()), "")
     return SourceFile(_as_text(str(path)), _as_text(folder), target, _as_text(key), group, path)
 
 
@@ -159,29 +169,57 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError:
+            # A link to itself; as a file it fails alone, with its reason.
+            is_folder = False
+        if is_folder:
             yield from _walk(Path(entry.path), seen)
         else:
             yield Path(entry.path)
 
 
 def _files_of_table(table: Path, groups_file: Path | None) -> Iterator[SourceFile]:
+    table = newest_of_pair(table)
     header, records = read_table(table)
     rows = rows_from_records(header, records, path=table, required=("image_path", "folder"))
-    groups = _read_groups(groups_file, table.parent)
+    groups = {} if groups_file is None else _read_groups(groups_file)
     for row in rows:
-        path = table.parent / Path(row.image_path.replace("\\", "/"))
-        parts = path.parts
-        # Keep the path below the folder that bears the source's name; that is what a pair has in common.
-        below = parts[len(parts) - parts[::-1].index(row.folder) :] if row.folder in parts else parts[-1:]
-        key = Path(*below).with_suffix("").as_posix()
-        group = groups.get(row.image_path) or row.group
+        path = table.parent / row.image_path.replace("\\", "/")
+        group = groups.get(row.image_path) or groups.get(str(path)) or row.group
+        key = source_key(row.image_path, row.folder)
         yield SourceFile(_as_text(str(path)), row.folder, row.target, key, group, path)
 
 
-def _read_groups(path: Path | None, root: Path) -> dict[str, str]:
-    if path is None:
-        return {}
+def source_key(image_path: str, folder: str) -> str:
+    """Returns what the rows of a table that come from one photo have in common: the path inside the source.
+
+    Args:
+        image_path: Where the image came from, with slashes of either kind.
+        folder: Its source model.
+
+    Returns:
+        The path below the last folder of that name, without suffix; the file's name alone if there is no
+        such folder. Empty if the path is.
+    """
+    path = PurePosixPath(image_path.replace("\\", "/"))
+    if not path.name:
+        return ""
+    above = path.parts[:-1]
+    below = above[len(above) - above[::-1].index(folder) :] if folder in above else ()
+    return PurePosixPath(*below, path.stem).as_posix()
+
+
+def _groups_of(root: Path, groups_file: Path | None) -> dict[str, str]:
+    beside = root / GROUPS_NAME
+    if groups_file is None and beside.is_file():
+        log.info("groups are taken from %s", beside)
+        groups_file = beside
+    return {} if groups_file is None else _read_groups(groups_file)
+
+
+def _read_groups(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UsageError(f"There is no groups file at {path}.")
     header, records = read_table(path)

@@ -20,9 +20,9 @@ MAX_SHEET_ROWS = 1_048_576
 MAX_CELL_CHARACTERS = 32_767
 SAMPLED_ROWS_FOR_WIDTH = 200
 
-# XML cannot hold these; Excel writes them as _xHHHH_, and so escapes what already looks like that.
-_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_x(?=[0-9A-Fa-f]{4}_)")
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+# XML cannot hold these; Excel writes them as _xHHHH_, and so escapes what would then look like that.
+_CONTROLS = r"\x00-\x08\x0b-\x1f\ufffe\uffff"
+_NOT_IN_XML = re.compile(rf"[{_CONTROLS}]|_x(?=[0-9A-Fa-f]{{4}}[_{_CONTROLS}])")
 
 
 def write_sheets(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str) -> None:
@@ -92,29 +92,27 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         ) from error
     if not sheets or not sheets[0] or not any(str(name).strip() for name in sheets[0][0]):
         raise InputError(f"{path} has no header row.", "Its first row must name the columns.")
-    header = [unescaped(str(name)).strip() for name in sheets[0][0]]
+    header = _names(sheets[0][0])
     rows = []
     for sheet in sheets:
-        if not sheet or [unescaped(str(name)).strip() for name in sheet[0]] != header:
+        if not sheet or _names(sheet[0]) != header:
             continue
         for cells in sheet[1:]:
-            values = [_value(cell) for cell in cells]
+            values = [None if cell == "" else cell for cell in cells]
             if any(value is not None for value in values):
                 rows.append(dict(zip(header, values, strict=False)))
     return header, rows
 
 
 def escaped(text: str) -> str:
-    """Writes control characters the way Excel stores them, and keeps the text within a cell's length."""
+    """Writes control characters the way Excel stores them, and keeps the text within a cell's length.
+
+    Whatever reads workbooks (Excel, LibreOffice, calamine) undoes it.
+    """
     safe = _NOT_IN_XML.sub(
         lambda match: f"_x{ord(match.group()[0]):04X}_" if match.group() != "_x" else "_x005F_x", text
     )
     return safe[:MAX_CELL_CHARACTERS]
-
-
-def unescaped(text: str) -> str:
-    """Undoes `escaped`."""
-    return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text)
 
 
 def _chain(head: Iterable[Any], rest: Iterator[Any]) -> Iterator[Any]:
@@ -128,7 +126,7 @@ def _width(column: str, values: list[Any]) -> int:
 
 
 def _header_cell(sheet: Any, text: str) -> WriteOnlyCell:
-    cell = WriteOnlyCell(sheet, value=text)
+    cell = _cell(sheet, text)
     cell.font = Font(bold=True)
     cell.fill = PatternFill("solid", fgColor="E8EEF4")
     return cell
@@ -142,7 +140,5 @@ def _cell(sheet: Any, value: Any) -> Any:
     return cell
 
 
-def _value(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return unescaped(cell) or None
-    return cell
+def _names(cells: list[Any]) -> list[str]:
+    return [str(cell).strip() for cell in cells]

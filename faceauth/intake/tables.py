@@ -30,12 +30,14 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         return read_sheets(path)
     try:
         if suffix == ".parquet":
-            table = pq.read_table(path)
+            # Not `read_table`: that takes a folder called `split=train` above the file for a column.
+            with pq.ParquetFile(path) as file:
+                table = file.read()
             return table.column_names, table.to_pylist()
         if suffix == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
+            with path.open(newline="", encoding="utf-8-sig") as lines:
+                reader = csv.DictReader(lines)
                 return list(reader.fieldnames or []), [dict(record) for record in reader]
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError, csv.Error) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as {suffix[1:]}: {error}") from error
     raise InputError(f"{path} is no table.", f"Tables end in: {', '.join(TABLE_SUFFIXES)}.")

@@ -71,7 +71,7 @@ def hair_behind(identity: Identity, canvas: Canvas, chin_u: float, rng: np.rando
     swing = cut.wave * np.sin(canvas.v * 7 + 3 * chin_u)
     u = canvas.u - np.float32(0.35 * chin_u) + swing
     wisps = smooth_noise(rng, canvas.shape, cells=(40, 2.5))
-    outline = spread - np.abs(u) + 0.025 * wisps - 1.3 * np.maximum(canvas.v + 0.1, 0) ** 2
+    outline = spread - np.abs(u) + 0.025 * wisps - 0.9 * np.maximum(canvas.v, 0) ** 2
     cover = smooth_step(outline, -0.015, 0.02) * smooth_step(canvas.v, 0.75, 0.6)
     cover = cover * smooth_step(canvas.v + 0.06 * wisps, cut.hangs_to - 0.03, cut.hangs_to + 0.03)
     tilt = np.clip(u / spread, -0.95, 0.95) + 0.25 * wisps
@@ -125,13 +125,13 @@ def hair_in_front(
     if cut.curl:
         small, large = (smooth_noise(rng, canvas.shape, cells=(size, size)) for size in (5, 13))
         strands = 1 - np.float32(1.6) * np.abs(np.float32(0.8) * small + np.float32(0.7) * large)
-        ragged = np.float32(0.022) * smooth_noise(rng, canvas.shape, cells=(9, 9)) + 0.008 * strands
+        ragged: FloatArray = np.float32(0.022) * smooth_noise(rng, canvas.shape, cells=(9, 9))
         tangent_tilt = np.zeros_like(strands)
     else:
         strands, tangent_tilt = _strands(identity, cut, x, y, rng)
         ragged = np.float32(0.012) * strands
     turn = np.abs(np.arctan2(x + 0.10 * identity.parting, np.maximum(z, -0.8) + 0.12))
-    edge = np.interp(turn, _EDGE_TURN, np.array(cut.edge) + identity.hairline).astype(np.float32)
+    edge: FloatArray = np.interp(turn, _EDGE_TURN, np.array(cut.edge) + identity.hairline).astype(np.float32)
     if identity.hair_style in ("parted", "long", "wavy", "bob"):
         # The parting lifts the edge where the hair falls to both sides.
         edge = (
@@ -140,7 +140,7 @@ def hair_in_front(
             + 0.05 * blob(x, y, (identity.parting, 0.5), (0.08, 0.5))
         )
     softness = 0.05 if identity.hair_style in ("cropped", "tied", "short") else 0.03
-    above = smooth_step(y - edge + np.float32(2.2) * ragged, -softness, softness)
+    above = smooth_step((y - edge) + np.float32(2.2) * ragged, -softness, softness)
     outline = smooth_step(clearance - 0.8 * ragged, 1.2 * canvas.pixel, -1.2 * canvas.pixel)
     cover = above * outline
     sheen = _sheen(normal, tangent_tilt, shot)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, uniform_filter
 
 from faceauth.samples.layers import Canvas
 from faceauth.samples.noise import FloatArray, resize_plane
@@ -24,7 +24,7 @@ _Y_LOW, _Y_HIGH, _Y_STEP = -2.4, 1.8, 0.005
 _RELIEF_STEP = 0.01
 _RELIEF_X = np.arange(-0.9, 0.9 + _RELIEF_STEP, _RELIEF_STEP, dtype=np.float32)
 _RELIEF_Y = np.arange(-1.25, 0.9 + _RELIEF_STEP, _RELIEF_STEP, dtype=np.float32)
-_RAY_START, _RAY_STEPS, _REFINEMENTS = 1.35, 16, 2
+_RAY_START, _RAY_STEPS, _REFINEMENTS = 1.2, 12, 3
 _PROBES = (0.03, 0.10, 0.25)
 
 # Half-width of a usual head at each height, and its (half-width / depth)^2.
@@ -138,7 +138,7 @@ def trace_rays(solid: Solid, rotation: FloatArray, canvas: Canvas) -> Hits:
         nearer = distance < march_clearance
         march_clearance = np.where(nearer, distance, march_clearance)
         march_depth = np.where(nearer, march, march_depth)
-        march = march - np.clip(0.8 * distance, -0.04, 0.2)
+        march = march - np.clip(0.85 * distance, -0.04, 0.3)
     march = np.where(march_clearance < 0.004, march, march_depth)
 
     depth = resize_plane(march, u.shape, smooth=False).copy()
@@ -147,7 +147,7 @@ def trace_rays(solid: Solid, rotation: FloatArray, canvas: Canvas) -> Hits:
     near_u, near_v, near_depth = u[near], v[near], depth[near]
     for _ in range(_REFINEMENTS):
         distance = _distance(solid, *to_head(rotation, near_u, near_v, near_depth), exact=True)[0]
-        near_depth = near_depth - np.clip(0.9 * distance, -0.04, 0.02)
+        near_depth = near_depth - np.clip(0.9 * distance, -0.08, 0.05)
     # Marching stops at the surface; how far inside a ray goes shows only beyond it.
     closest = clearance[near]
     for beyond in _PROBES:
@@ -164,7 +164,8 @@ def trace_rays(solid: Solid, rotation: FloatArray, canvas: Canvas) -> Hits:
     normal[:, near] = facing
     return Hits(
         resize_plane(depth, canvas.shape),
-        resize_plane(clearance, canvas.shape),
+        # The coarse rays' steps would show as teeth along the outline.
+        resize_plane(uniform_filter(clearance, 5, mode="nearest"), canvas.shape),
         np.stack([resize_plane(plane, canvas.shape, smooth=False) for plane in normal]),
     )
 

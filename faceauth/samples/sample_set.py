@@ -77,7 +77,7 @@ def write_sample_set(
 
     Raises:
         UsageError: A number is out of range.
-        InputError: The folder holds something else than a sample set.
+        InputError: The folder holds something else than a sample set, or is a file.
     """
     _check_at_least("n_identities", n_identities, 1)
     _check_at_least("shots_per_class", shots_per_class, 1)
@@ -96,6 +96,8 @@ def write_sample_set(
     }
     if _is_complete(folder, settings, pictures):
         return folder
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "Name a new or an empty folder.")
     if folder.exists() and any(folder.iterdir()) and not (folder / _SETTINGS_FILE).exists():
         raise InputError(f"{folder} is not empty and holds no sample set.", "Name a new or an empty folder.")
     with whole_folder(folder) as draft:

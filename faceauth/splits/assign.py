@@ -1,4 +1,4 @@
-"""Splits by group: every group goes to one split, and sources keep their proportions as well as groups allow."""
+"""Splits by group: each group goes to one split; sources keep their proportions as far as groups allow."""
 
 import logging
 from collections import Counter, defaultdict

@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
+from faceauth.errors import InputError
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import FAKE, REAL
 from faceauth.registry import Registry
@@ -75,6 +76,9 @@ def choose_balanced(rows: Sequence[ManifestRow], *, rule: str, seed: int) -> lis
 
     Returns:
         n flags, True for the rows to keep.
+
+    Raises:
+        InputError: The rule would leave nothing, such as one real for two generators.
     """
     positions: dict[tuple[int, str], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
@@ -93,11 +97,22 @@ def choose_balanced(rows: Sequence[ManifestRow], *, rule: str, seed: int) -> lis
             for i in order[:n_kept]:
                 keep[i] = True
     n_surplus = len(rows) - sum(keep)
+    others = ", ".join(name for name in BALANCE_RULES.names() if name != rule)
+    if rows and n_surplus == len(rows):
+        n_real, n_fake = sum(sizes[REAL].values()), sum(sizes[FAKE].values())
+        raise InputError(
+            f"Balance '{rule}' leaves nothing of {n_real} real and {n_fake} fake crops of "
+            f"{len(sizes[FAKE])} generators.",
+            f"Use another --balance: {others}.",
+        )
     if n_surplus:
         log.warning(
             "balance '%s' leaves %d of %d crops out (status surplus); other rules: %s",
-            rule, n_surplus, len(rows), ", ".join(name for name in BALANCE_RULES.names() if name != rule),
-        )  # fmt: skip
+            rule,
+            n_surplus,
+            len(rows),
+            others,
+        )
     return keep
 
 

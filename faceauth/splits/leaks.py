@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from faceauth.errors import ManifestError
 from faceauth.intake.manifest import OK, Manifest, ManifestRow
+from faceauth.intake.sources import source_key
 from faceauth.splits.near import near_duplicate_pairs
 
 
@@ -14,7 +15,8 @@ class Leaks:
     """Leaks by kind, as the rows that are in two splits.
 
     Attributes:
-        group: Names of the groups that are in more than one split.
+        group: Names of the groups that are in more than one split; where a table has no groups, the path
+            that the rows share inside their sources, as a photo and the fakes made from it do.
         exact: Hashes of the source files that are in more than one split.
         near: Pairs of destination paths of look-alike crops in different splits.
     """
@@ -54,13 +56,14 @@ def find_leaks(rows: Iterable[ManifestRow]) -> Leaks:
         rows: A manifest's rows; only usable ones with a split count.
     """
     used = [row for row in rows if row.status == OK and row.split]
+    groups = [row.group or source_key(row.image_path, row.folder) for row in used]
     near = [
         (used[i].destination_path, used[j].destination_path)
         for i, j in near_duplicate_pairs([row.phash for row in used])
         if used[i].split != used[j].split
     ]
     return Leaks(
-        group=_in_two_splits((row.group, row.split) for row in used),
+        group=_in_two_splits((group, row.split) for group, row in zip(groups, used, strict=True)),
         exact=_in_two_splits((row.sha256, row.split) for row in used),
         near=near,
     )

@@ -29,7 +29,7 @@ def near_duplicate_pairs(
     packed = np.frombuffer(bytes.fromhex("".join(hashes[i] for i in positions)), dtype=np.uint64).reshape(
         -1, 4
     )
-    # Signs as +1 and -1: the Hamming distance is then a matrix product, which is far faster than counting bits.
+    # Signs as +1 and -1: the Hamming distance is then a matrix product, far faster than counting bits.
     signs = np.unpackbits(packed.view(np.uint8), axis=1).astype(np.float32) * 2 - 1
     for start in range(0, len(positions), _BLOCK_ROWS):
         block = signs[start : start + _BLOCK_ROWS]

@@ -1,5 +1,6 @@
 """`faceauth audit`: leaks between splits, and how far metadata alone goes."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from faceauth.files import write_json
 from faceauth.intake.manifest import OK, ManifestRow
 from faceauth.scoring.shortcuts import Shortcuts, measure_shortcuts
 from faceauth.splits.leaks import Leaks, find_leaks
+
+log = logging.getLogger(__name__)
 
 AUDIT_NAME = "audit.json"
 
@@ -32,6 +35,14 @@ def audit_rows(rows: list[ManifestRow], *, seed: int = 0) -> Audit:
         seed: Of the metadata-only classifier.
     """
     used = [row for row in rows if row.status == OK and row.split]
+    n_unhashed = sum(not row.phash for row in used)
+    if n_unhashed:
+        log.warning(
+            "%d of %d rows have no perceptual hash, so look-alikes among them were not sought; "
+            "`faceauth prepare` with this table as SOURCE adds it",
+            n_unhashed,
+            len(used),
+        )
     return Audit(find_leaks(used), measure_shortcuts(used, seed=seed))
 
 

@@ -1,6 +1,6 @@
 """`faceauth prepare`: from sources to a manifest of crops, balanced, split by group and audited.
 
-find sources -> collect faces -> drop duplicates -> group -> balance -> split -> place crops -> record -> audit
+find sources, collect faces, drop duplicates, group, balance, split, place crops, record, audit: in this order
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from faceauth.intake.manifest import (
     FAILED_STATUSES,
     LABEL_CONFLICT,
     OK,
+    PARQUET_NAME,
     SURPLUS,
     XLSX_NAME,
     Manifest,
@@ -39,7 +40,7 @@ from faceauth.labels import CLASSES, SPLITS
 from faceauth.splits.assign import assign_splits
 from faceauth.splits.balance import BALANCE_RULES, choose_balanced
 from faceauth.splits.groups import Ties, group_rows
-from faceauth.verbs.audit import Audit, audit_rows, describe_ruler, write_audit
+from faceauth.verbs.audit import AUDIT_NAME, Audit, audit_rows, describe_ruler, write_audit
 from faceauth.versions import installed_versions
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,13 @@ MAX_LISTED_FAILURES = 100
 # Written as a folder's name: longer ones, or these characters, are trouble on some file system.
 _FORBIDDEN_IN_FOLDERS = '<>:"/\\|?*'
 MAX_FOLDER_CHARACTERS = 80
-# A rerun clears away crops that moved to another split, and nothing that people put beside them.
-_OUR_CROPS = re.compile(r"[0-9a-f]{32}\.png")
+# File systems count bytes, of which a character may have four.
+MAX_FOLDER_BYTES = 240
+# Windows knows these as devices, with any suffix.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# A rerun clears away crops that moved to another split, drafts of a run that was killed, and nothing that
+# people put beside them.
+_OUR_CROPS = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.[0-9-]+\.draft\.png")
 
 
 @dataclass(frozen=True)
@@ -119,10 +125,11 @@ def prepare(
         The manifest, the numbers and the audit.
 
     Raises:
-        FaceAuthError: Sources or settings cannot be used, or not one face was found.
+        FaceAuthError: Sources or settings cannot be used, or not one face was found. In the latter case
+            the manifest is written nevertheless, with the reason of each image.
     """
     BALANCE_RULES.get(settings.balance)
-    files = find_sources(sources, groups_file=groups_file)
+    files = _outside(output, find_sources(sources, groups_file=groups_file))
     files = _limited(files, limit) if limit else files
     log.info("%d images of %d sources", len(files), len({(file.target, file.folder) for file in files}))
     detect = load_face_detector(settings.collect.face_detector, device=settings.device)
@@ -143,13 +150,8 @@ def prepare(
         groups, ties = group_rows(files, rows)
         rows = [dataclasses.replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
         if not any(row.status == OK for row in rows):
-            reasons = Counter(row.status for row in rows)
-            raise InputError(
-                f"Not one face could be taken from {len(rows)} images: "
-                + ", ".join(f"{n} {status}" for status, n in reasons.items()) + ".",
-                f"First reason: {rows[0].image_path}: {rows[0].reason}. For images that are face crops already "
-                "use --face-detector whole.",
-            )  # fmt: skip
+            write_manifest(rows, output)
+            raise _no_face_error(rows, output)
         _warn_of_one_class(rows)
         rows = _choose_and_split(rows, settings)
     with _timed(seconds, "place_crops"):
@@ -157,6 +159,7 @@ def prepare(
     with _timed(seconds, "record"):
         write_manifest(rows, output)
         manifest = read_manifest(output)
+        _clear_moved_crops(rows, output)
     with _timed(seconds, "audit"):
         audit = audit_rows(manifest.rows, seed=settings.seed)
         write_audit(audit, output)
@@ -164,6 +167,18 @@ def prepare(
     write_json(output / PREPARE_NAME, summary)
     log.info("%s", describe_ruler(audit.shortcuts.to_json()))
     return Prepared(manifest, summary, audit)
+
+
+def _outside(output: Path, files: list[SourceFile]) -> list[SourceFile]:
+    # With --output inside a source, a second run would take the crops of the first for photos.
+    folder = output.resolve()
+    # A spreadsheet may name a path that cannot be resolved: one with a null character.
+    parents = {file.path.parent for file in files if "\0" not in file.image_path}
+    ours = {parent for parent in parents if parent.resolve().is_relative_to(folder)}
+    kept = [file for file in files if file.path.parent not in ours]
+    if not kept:
+        raise InputError(f"All images lie inside {output}.", "Choose an --output outside the source.")
+    return kept
 
 
 def _limited(files: list[SourceFile], limit: int) -> list[SourceFile]:
@@ -193,6 +208,8 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         shutil.rmtree(output / STORE_NAME)
         for split in SPLITS:
             shutil.rmtree(output / split, ignore_errors=True)
+        for name in (XLSX_NAME, PARQUET_NAME, AUDIT_NAME, PREPARE_NAME):
+            (output / name).unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
 
 
@@ -217,13 +234,23 @@ def _drop_same_bytes(rows: list[ManifestRow]) -> list[ManifestRow]:
     return rows
 
 
+def _no_face_error(rows: list[ManifestRow], output: Path) -> InputError:
+    counts = ", ".join(f"{n} {status}" for status, n in Counter(row.status for row in rows).items())
+    return InputError(
+        f"Not one face could be taken from {len(rows)} images: {counts}.",
+        f"First reason: {rows[0].image_path}: {rows[0].reason}. {output / XLSX_NAME} has all. "
+        "For images that are face crops already use --face-detector whole.",
+    )
+
+
 def _warn_of_one_class(rows: list[ManifestRow]) -> None:
     missing = [
         label for label in CLASSES if not any(row.status == OK and row.target_class == label for row in rows)
     ]
     if missing:
         log.warning(
-            "there are no %s faces: such a manifest can be scored, but nothing can be trained or measured on it",
+            "there are no %s faces: such a manifest can be scored, but nothing can be trained or measured "
+            "on it",
             missing[0],
         )
 
@@ -257,21 +284,26 @@ def folder_name(source_model: str) -> str:
     name = "".join(
         "_" if char in _FORBIDDEN_IN_FOLDERS or not char.isprintable() else char for char in source_model
     )
-    name = name.strip(". ")[:MAX_FOLDER_CHARACTERS].rstrip(". ")
-    return name or "_"
+    name = name.strip(". ")[:MAX_FOLDER_CHARACTERS]
+    name = name.encode()[:MAX_FOLDER_BYTES].decode(errors="ignore").rstrip(". ")
+    return f"_{name}" if _DEVICES.fullmatch(name) else name or "_"
 
 
 def _place_crops(rows: list[ManifestRow], output: Path) -> None:
-    wanted = {output / row.destination_path: row for row in rows if row.status == OK}
-    for path, row in wanted.items():
-        source = stored_crop(output, row.sha256)
-        if path.exists():
+    for row in rows:
+        path = output / row.destination_path
+        if row.status != OK or path.exists():
             continue
+        source = stored_crop(output, row.sha256)
         with whole_file(path) as draft:
             try:
                 os.link(source, draft)
             except OSError:
                 shutil.copyfile(source, draft)
+
+
+def _clear_moved_crops(rows: list[ManifestRow], output: Path) -> None:
+    wanted = {output / row.destination_path for row in rows if row.status == OK}
     for split in SPLITS:
         for path in (output / split).rglob("*.png"):
             if path not in wanted and _OUR_CROPS.fullmatch(path.name):
@@ -289,9 +321,12 @@ def _summary(
     rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings, *, n_new: int
 ) -> dict[str, Any]:
     by_folder: dict[str, dict[str, Any]] = {}
+    n_classes = Counter(folder for folder, _ in {(row.folder, row.target) for row in rows})
     for row in rows:
+        # Reals and fakes may come from folders of one name; they are counted apart nevertheless.
+        name = row.folder if n_classes[row.folder] == 1 else f"{row.target_class}/{row.folder}"
         entry = by_folder.setdefault(
-            row.folder, {"target_class": row.target_class, "status": Counter(), "split": Counter()}
+            name, {"target_class": row.target_class, "status": Counter(), "split": Counter()}
         )
         entry["status"][row.status] += 1
         if row.split:

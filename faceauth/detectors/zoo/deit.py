@@ -4,7 +4,8 @@ from typing import Any
 
 from transformers import DeiTConfig, DeiTForImageClassificationWithTeacher, PreTrainedModel
 
-from faceauth.detectors.architecture import DETECTORS, IMAGENET_MEAN, IMAGENET_STD, TWO_CLASSES, Architecture
+from faceauth.detectors.architecture import DETECTORS, IMAGENET_MEAN, IMAGENET_STD, Architecture
+from faceauth.detectors.transformers_networks import two_class_config
 
 
 @DETECTORS.register("deit")
@@ -24,4 +25,4 @@ def deit() -> Architecture:
 
 
 def _build(image_size: int, options: dict[str, Any]) -> PreTrainedModel:
-    return DeiTForImageClassificationWithTeacher(DeiTConfig(image_size=image_size, **TWO_CLASSES, **options))
+    return DeiTForImageClassificationWithTeacher(two_class_config(DeiTConfig, image_size, options))

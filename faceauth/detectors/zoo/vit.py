@@ -4,7 +4,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, ViTConfig, ViTForImageClassification
 
-from faceauth.detectors.architecture import DETECTORS, HALF_MEAN, HALF_STD, TWO_CLASSES, Architecture
+from faceauth.detectors.architecture import DETECTORS, HALF_MEAN, HALF_STD, Architecture
+from faceauth.detectors.transformers_networks import two_class_config
 
 
 @DETECTORS.register("vit")
@@ -24,4 +25,4 @@ def vit() -> Architecture:
 
 
 def _build(image_size: int, options: dict[str, Any]) -> PreTrainedModel:
-    return ViTForImageClassification(ViTConfig(image_size=image_size, **TWO_CLASSES, **options))
+    return ViTForImageClassification(two_class_config(ViTConfig, image_size, options))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 
+from faceauth.errors import UsageError
 from faceauth.intake.faces import FACE_DETECTORS, Face, FaceDetector
 
 SMALLEST_FACE_PX = 20
@@ -28,8 +29,16 @@ def load_mtcnn(*, device: str) -> FaceDetector:
 
     Returns:
         A detector that looks for faces down to 6 % of the image's short side, but not below 20 px.
+
+    Raises:
+        UsageError: There is no such device here.
     """
-    return MtcnnFaces(device=device)
+    try:
+        return MtcnnFaces(device=device)
+    except (RuntimeError, AssertionError) as error:
+        # Torch's own message goes on for a page about backends.
+        reason = str(error).splitlines()[0][:200]
+        raise UsageError(f"The device '{device}' cannot be used: {reason}", "Use --device cpu.") from error
 
 
 class MtcnnFaces:

@@ -7,7 +7,7 @@ from faceauth.samples.noise import FloatArray
 from faceauth.samples.subjects import SIMULATED_GENERATORS, Subject
 
 _STAGES = 2
-_UNEVENNESS = (0.012, 0.030)
+_UNEVENNESS = (0.006, 0.015)
 _FINEST_DETAIL = 0.55
 
 

@@ -1,0 +1,28 @@
+"""Configurations of transformers models, with misspelt options refused."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from faceauth.detectors.architecture import TWO_CLASSES
+from faceauth.errors import DetectorError, did_you_mean
+
+
+def two_class_config(
+    kind: type[PreTrainedConfig], image_size: int, options: dict[str, Any]
+) -> PreTrainedConfig:
+    """Makes the configuration of a network with two logits.
+
+    Args:
+        kind: A configuration class of transformers.
+        image_size: Side of the input in pixels.
+        options: Further settings of that class.
+
+    Raises:
+        DetectorError: The class has no such setting; transformers itself would keep it silently.
+    """
+    known = sorted(kind().to_dict())
+    for name in options:
+        if name not in known:
+            raise DetectorError(f"{kind.__name__} has no option '{name}'.", did_you_mean(name, known))
+    return kind(image_size=image_size, **TWO_CLASSES, **options)

@@ -1,0 +1,45 @@
+"""What many tests share: simulated photographs and the command line, called in this process."""
+
+import logging
+import os
+
+# Before torch is imported anywhere: no test may reach for the network, or for more than two cores.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MKL_NUM_THREADS", "2")
+
+import pytest
+from hypothesis import settings
+from typer.testing import CliRunner
+
+settings.register_profile("faceauth", deadline=None)
+settings.load_profile("faceauth")
+
+
+@pytest.fixture(scope="session")
+def sample_photos(tmp_path_factory):
+    """Simulated portraits of four identities, four real and four fake each, with their `groups.csv`."""
+    from faceauth.samples.sample_set import write_sample_set
+
+    folder = tmp_path_factory.mktemp("photos") / "samples"
+    return write_sample_set(folder, n_identities=4, shots_per_class=4, image_px=224, seed=7, workers=2)
+
+
+@pytest.fixture(scope="session")
+def run_cli():
+    """A function that runs `faceauth` with its arguments and returns exit_code, stdout and stderr.
+
+    What is not caught by the command line itself, a traceback to a user, fails the test.
+    """
+    from faceauth.cli import app
+
+    def run(*arguments):
+        logger = logging.getLogger("faceauth")
+        before = logger.handlers, logger.propagate, logger.level
+        try:
+            return CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+        finally:
+            # The handler writes to a stream that ends with the call.
+            logger.handlers, logger.propagate, logger.level = before
+
+    return run

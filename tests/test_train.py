@@ -1,0 +1,332 @@
+"""The training loop: what it learns, what it refuses, and that stopping it changes nothing."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import debug_launcher
+from planted import TINY_VIT, write_planted_manifest
+from safetensors.torch import load_file
+
+import faceauth
+from faceauth.config import load_config
+from faceauth.detectors.checkpoint import load_checkpoint
+from faceauth.errors import FaceAuthError, ManifestError, TrainingError, UsageError
+from faceauth.intake.manifest import read_manifest, write_manifest
+from faceauth.train import train
+from faceauth.training import run_folder
+from faceauth.training.settings import TrainSettings
+
+SCRIPT = Path(faceauth.__file__).parent / "train.py"
+
+
+def settings_for(manifest, output, *overrides):
+    fixed = [
+        *TINY_VIT,
+        "epochs=4",
+        f"data.manifest={manifest}",
+        f"output={output}",
+        "optimizer.learning_rate=2e-3",
+    ]
+    return load_config(TrainSettings, None, [*fixed, *overrides])
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return write_planted_manifest(tmp_path_factory.mktemp("planted") / "prepared", groups=40)
+
+
+@pytest.fixture(scope="module")
+def finished(planted, tmp_path_factory):
+    """A run that was never stopped."""
+    output = tmp_path_factory.mktemp("finished") / "run"
+    train(settings_for(planted, output))
+    return output
+
+
+def weights(run):
+    return load_file(run / "checkpoint" / "model.safetensors")
+
+
+def metrics(run, *, without=("seconds", "images_per_s")):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in without} for line in lines]
+
+
+def assert_same_run(run, other):
+    assert metrics(run) == metrics(other)
+    ours, theirs = weights(run), weights(other)
+    assert set(ours) == set(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    card, other_card = (json.loads((r / "checkpoint" / "faceauth.json").read_text()) for r in (run, other))
+    assert card == other_card
+
+
+def test_the_planted_trace_is_learned(finished):
+    lines = metrics(finished)
+    assert len(lines) == 4
+    assert max(line["val_auroc"] for line in lines) > 0.95
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+
+
+def test_the_best_epoch_on_val_is_kept_with_its_threshold(finished):
+    lines = metrics(finished)
+    best = max(line["val_auroc"] for line in lines)
+    first_best = next(line for line in lines if line["val_auroc"] == best)
+    _, card = load_checkpoint(finished)
+    assert card.epoch == first_best["epoch"]
+    assert card.metrics["auroc"]["value"] == pytest.approx(best)
+    assert card.threshold["rule"] == "youden"
+    assert card.threshold["chosen_on"] == "val"
+    assert 0 < card.threshold["value"] < 1
+    assert card.generators == ["gan", "swap"]
+    assert card.collections == ["camera", "phone"]
+
+
+def test_a_checkpoint_folder_is_complete(finished):
+    found = {path.name for path in (finished / "checkpoint").iterdir()}
+    wanted = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "faceauth.json"}
+    assert wanted | {"train_config.yaml"} <= found
+    config = load_config(TrainSettings, finished / "checkpoint" / "train_config.yaml")
+    assert config.epochs == 4
+    assert config.detector.options["patch_size"] == 8
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(planted, finished, tmp_path):
+    train(settings_for(planted, tmp_path / "again"))
+    assert_same_run(tmp_path / "again", finished)
+    train(settings_for(planted, tmp_path / "other", "seed=1"))
+    assert metrics(tmp_path / "other") != metrics(finished)
+
+
+def test_a_run_stopped_between_epochs_ends_like_one_never_stopped(planted, finished, tmp_path, monkeypatch):
+    settings = settings_for(planted, tmp_path / "run")
+    saved = []
+
+    def stop_after_two(accelerator, folder):
+        run_folder.save_progress(accelerator, folder)
+        saved.append(folder)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("faceauth.train.save_progress", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings)
+    monkeypatch.undo()
+    assert len(metrics(tmp_path / "run")) == 2
+    train(settings)
+    assert_same_run(tmp_path / "run", finished)
+
+
+@pytest.mark.launch
+def test_a_killed_run_ends_like_one_never_stopped(planted, finished, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "faceauth", "train", "--manifest", str(planted), "--output", str(run)]
+    for override in (*TINY_VIT, "epochs=4", "optimizer.learning_rate=2e-3"):
+        command += ["--set", override]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while (
+        not (run / "checkpoints" / "last").exists() and time.monotonic() < deadline and process.poll() is None
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (run / "checkpoints").exists()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert_same_run(run, finished)
+
+
+def test_a_finished_run_is_left_alone(planted, finished):
+    before = (finished / "checkpoint" / "model.safetensors").stat().st_mtime_ns
+    train(settings_for(planted, finished))
+    assert (finished / "checkpoint" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_folder_with_other_settings_is_refused(planted, finished):
+    with pytest.raises(UsageError, match="differs in: epochs"):
+        train(settings_for(planted, finished, "epochs=5"))
+
+
+def test_a_folder_with_other_things_in_it_is_refused(planted, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="not empty"):
+        train(settings_for(planted, tmp_path), overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_overwrite_begins_anew(planted, tmp_path):
+    train(settings_for(planted, tmp_path / "run", "epochs=1"))
+    train(settings_for(planted, tmp_path / "run", "epochs=2"), overwrite=True)
+    assert [line["epoch"] for line in metrics(tmp_path / "run")] == [1, 2]
+
+
+def test_dry_run_writes_nothing(planted, tmp_path):
+    train(settings_for(planted, tmp_path / "run"), dry_run=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_test_rows_touch_nothing_that_training_decides(planted, finished, tmp_path):
+    """Scrambles labels and pixels of every test row: weights, epochs, threshold and figures stay the same."""
+    manifest = read_manifest(planted)
+    changed = tmp_path / "prepared"
+    rows = []
+    for row in manifest.rows:
+        target = changed / row.destination_path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if row.split == "test":
+            target.write_bytes(b"not an image at all")
+            flipped = 1 - row.target
+            row = dataclasses.replace(row, target=flipped, target_class="real" if flipped else "fake")
+        else:
+            target.write_bytes(manifest.crop_path(row).read_bytes())
+        rows.append(row)
+    write_manifest(rows, changed)
+    train(settings_for(changed, tmp_path / "run"))
+    assert metrics(tmp_path / "run") == metrics(finished)
+    assert all(
+        torch.equal(tensor, weights(finished)[key]) for key, tensor in weights(tmp_path / "run").items()
+    )
+    assert load_checkpoint(tmp_path / "run")[1].threshold == load_checkpoint(finished)[1].threshold
+
+
+def test_a_leaking_manifest_is_not_trained_on(planted, tmp_path):
+    manifest = read_manifest(planted)
+    rows = [dataclasses.replace(row, group="one person") for row in manifest.rows]
+    write_manifest(rows, tmp_path / "prepared")
+    with pytest.raises(ManifestError, match="leaks.*one person"):
+        train(settings_for(tmp_path / "prepared", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_one_class_alone_is_refused_before_anything_is_built(planted, tmp_path, split):
+    manifest = read_manifest(planted)
+    write_manifest([r for r in manifest.rows if r.target or r.split != split], tmp_path / "prepared")
+    with pytest.raises(ManifestError, match=f"Split '{split}'.*no fake faces"):
+        train(settings_for(tmp_path / "prepared", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_on_one_family_uses_only_its_sources(planted, tmp_path):
+    train(settings_for(planted, tmp_path / "run", "data.folders=[camera, phone, gan]", "epochs=1"))
+    card = load_checkpoint(tmp_path / "run")[1]
+    assert card.generators == ["gan"]
+    assert card.n_train == {"real": 48, "fake": 24}
+
+
+def test_an_unknown_family_is_refused(planted, tmp_path):
+    with pytest.raises(ManifestError, match="diffusion"):
+        train(settings_for(planted, tmp_path / "run", "data.folders=[camera, diffusion]"))
+
+
+def test_training_stops_early_when_val_gets_no_better(planted, tmp_path):
+    train(
+        settings_for(
+            planted, tmp_path / "run", "optimizer.learning_rate=0", "early_stop_patience=2", "epochs=9"
+        )
+    )
+    assert len(metrics(tmp_path / "run")) == 3
+
+
+def test_a_diverging_loss_stops_with_advice(planted, tmp_path):
+    with pytest.raises(TrainingError, match="learning_rate"):
+        train(
+            settings_for(
+                planted, tmp_path / "run", "optimizer.name=sgd", "optimizer.learning_rate=1e30", "clip_norm=0"
+            )
+        )
+
+
+def test_accumulated_micro_batches_equal_one_large_batch(planted, tmp_path):
+    common = ("epochs=1", "optimizer.name=sgd", "optimizer.learning_rate=0.05", "clip_norm=0")
+    train(settings_for(planted, tmp_path / "large", *common, "batch_size=16"))
+    train(settings_for(planted, tmp_path / "micro", *common, "batch_size=4", "accumulate=4"))
+    assert metrics(tmp_path / "large")[0]["updates"] == metrics(tmp_path / "micro")[0]["updates"] == 6
+    large, micro = weights(tmp_path / "large"), weights(tmp_path / "micro")
+    for key in large:
+        torch.testing.assert_close(micro[key], large[key], rtol=1e-4, atol=1e-6)
+
+
+def test_the_plateau_rule_lowers_the_rate_in_a_run(planted, tmp_path):
+    train(
+        settings_for(
+            planted,
+            tmp_path / "run",
+            "schedule.name=plateau",
+            "schedule.patience=0",
+            "optimizer.learning_rate=1e-12",
+        )
+    )
+    rates = [line["learning_rate"] for line in metrics(tmp_path / "run")]
+    assert rates[-1] < rates[0]
+
+
+def _train_in_two_processes(manifest: str, output: str) -> None:
+    common = ("epochs=2", "optimizer.name=sgd", "optimizer.learning_rate=0.05", "data.augment={}")
+    train(settings_for(manifest, output, *common, "batch_size=4"))
+
+
+@pytest.mark.launch
+def test_two_processes_judge_every_val_row_once_and_learn_like_one(planted, tmp_path):
+    debug_launcher(_train_in_two_processes, (str(planted), str(tmp_path / "two")), num_processes=2)
+    common = ("epochs=2", "optimizer.name=sgd", "optimizer.learning_rate=0.05", "data.augment={}")
+    train(settings_for(planted, tmp_path / "one", *common, "batch_size=8"))
+    two, one = metrics(tmp_path / "two"), metrics(tmp_path / "one")
+    assert [line["updates"] for line in two] == [line["updates"] for line in one]
+    np.testing.assert_allclose(
+        [line["val_loss"] for line in two], [line["val_loss"] for line in one], rtol=1e-3
+    )
+    np.testing.assert_allclose(
+        [line["learning_rate"] for line in two], [line["learning_rate"] for line in one]
+    )
+    assert load_checkpoint(tmp_path / "two")[1].metrics["auroc"]["n_real"] == 16
+
+
+@pytest.mark.launch
+def test_accelerate_launch_on_the_script_does_what_the_command_does(planted, finished, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "1",
+        str(SCRIPT),
+    ]
+    command += ["--manifest", str(planted), "--output", str(tmp_path / "run")]
+    for override in (*TINY_VIT, "epochs=4", "optimizer.learning_rate=2e-3"):
+        command += ["--set", override]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "checkpoint")
+    assert "val AUROC" in done.stderr
+    assert_same_run(tmp_path / "run", finished)
+
+
+@pytest.mark.launch
+def test_a_mistake_in_the_script_launch_is_one_message_without_traceback(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--manifest", str(tmp_path / "nowhere"), "--set", "epoch=3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Did you mean 'epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_manifest_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="--manifest"):
+        train(load_config(TrainSettings, None, [f"output={tmp_path / 'run'}"]))
+
+
+def test_an_unknown_tracker_is_explained(planted, tmp_path):
+    with pytest.raises(FaceAuthError, match="no_such_tracker"):
+        train(settings_for(planted, tmp_path / "run", "trackers=[no_such_tracker]"))

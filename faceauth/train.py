@@ -35,7 +35,7 @@ from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric
 from faceauth.scoring.thresholds import choose_threshold
 from faceauth.splits.leaks import refuse_leaks
-from faceauth.training.batches import plain_loader, train_loader
+from faceauth.training.batches import batches_of, plain_loader, train_loader
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.run_folder import (
@@ -126,7 +126,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         model.train()
         losses = []
         with progress(title, len(loader)) as advance:
-            for batch in loader:
+            for batch in batches_of(loader):
                 with accelerator.accumulate(model):
                     logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits
                     loss = loss_of(logits.float(), batch["targets"])
@@ -198,7 +198,7 @@ def judge(
     """
     model.eval()
     gathered = []
-    for batch in loader:
+    for batch in batches_of(loader):
         logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits.float()
         # Rows that were repeated to fill the last batch are dropped again here.
         gathered.append(accelerator.gather_for_metrics((batch["positions"], batch["targets"], logits)))

@@ -27,7 +27,12 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000
 
 # Annex K of ITU-T T.81: the luminance table at quality 50, from which the usual encoders scale theirs.
-_STANDARD_LUMINANCE_SUM = 3688
+_STANDARD_LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
 
 
 class UnreadableImageError(InputError):
@@ -136,7 +141,7 @@ def decode_image(content: bytes) -> SourceImage:
 def estimate_jpeg_quality(image: Image.Image) -> int | None:
     """Estimates the quality setting with which a JPEG was last saved.
 
-    Inverts the scaling law of the Independent JPEG Group's encoder on the sum of the luminance table.
+    Finds the quality at which the Independent JPEG Group's encoder has a luminance table of the same sum.
 
     Args:
         image: An opened image.
@@ -147,9 +152,18 @@ def estimate_jpeg_quality(image: Image.Image) -> int | None:
     tables = getattr(image, "quantization", None)
     if image.format not in ("JPEG", "MPO") or not tables:
         return None
-    scale_percent = 100.0 * sum(tables[min(tables)]) / _STANDARD_LUMINANCE_SUM
-    quality = (200 - scale_percent) / 2 if scale_percent <= 100 else 5000 / scale_percent
-    return int(min(100, max(1, round(quality))))
+    found = sum(tables[min(tables)])
+    sums = _luminance_sums()
+    return min(sums, key=lambda quality: abs(sums[quality] - found))
+
+
+@functools.cache
+def _luminance_sums() -> dict[int, int]:
+    sums = {}
+    for quality in range(1, 101):
+        percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+        sums[quality] = sum(min(255, max(1, (step * percent + 50) // 100)) for step in _STANDARD_LUMINANCE)
+    return sums
 
 
 @functools.cache

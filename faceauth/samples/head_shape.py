@@ -24,7 +24,7 @@ _Y_LOW, _Y_HIGH, _Y_STEP = -2.4, 1.8, 0.005
 _RELIEF_STEP = 0.01
 _RELIEF_X = np.arange(-0.9, 0.9 + _RELIEF_STEP, _RELIEF_STEP, dtype=np.float32)
 _RELIEF_Y = np.arange(-1.25, 0.9 + _RELIEF_STEP, _RELIEF_STEP, dtype=np.float32)
-_RAY_START, _RAY_STEPS, _REFINEMENTS = 1.2, 12, 3
+_RAY_START, _RAY_STEPS, _REFINEMENTS = 1.2, 12, 2
 _PROBES = (0.03, 0.10, 0.25)
 
 # Half-width of a usual head at each height, and its (half-width / depth)^2.
@@ -164,8 +164,8 @@ def trace_rays(solid: Solid, rotation: FloatArray, canvas: Canvas) -> Hits:
     normal[:, near] = facing
     return Hits(
         resize_plane(depth, canvas.shape),
-        # The coarse rays' steps would show as teeth along the outline.
-        resize_plane(uniform_filter(clearance, 5, mode="nearest"), canvas.shape),
+        # Softens the steps that the coarse rays leave along the outline.
+        resize_plane(uniform_filter(clearance, 3, mode="nearest"), canvas.shape),
         np.stack([resize_plane(plane, canvas.shape, smooth=False) for plane in normal]),
     )
 

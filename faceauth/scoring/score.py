@@ -8,7 +8,7 @@ import torch
 from faceauth.detectors.detector import Detector, scores_and_features
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.scoring.scores import Scores
-from faceauth.training.batches import plain_loader
+from faceauth.training.batches import batches_of, plain_loader
 
 
 def score_rows(
@@ -40,7 +40,8 @@ def score_rows(
     """
     detector.model.to(device).eval()  # type: ignore[arg-type]
     p_fake, features = [], []
-    for batch in plain_loader(rows, manifest, batch_size=batch_size, workers=workers):
+    loader = plain_loader(rows, manifest, batch_size=batch_size, workers=workers)
+    for batch in batches_of(loader):
         pixel_values = detector.pixel_values(batch["images_rgb_uint8"].to(device))
         p_fake_of_batch, embedding = scores_and_features(detector, pixel_values)
         p_fake.append(p_fake_of_batch.double().cpu().numpy())

@@ -146,3 +146,16 @@ def plain_loader(
 ) -> DataLoader:
     """Makes a loader that reads every row once, in order, as it is."""
     return DataLoader(CropDataset(rows, manifest), batch_size, num_workers=workers, collate_fn=collate)
+
+
+def batches_of(loader: DataLoader) -> Iterator[dict[str, Tensor]]:
+    """Yields a loader's batches; a bad file that a worker process met is one message, without its traceback.
+
+    Raises:
+        InputError: A crop cannot be read, or crops differ in size.
+    """
+    try:
+        yield from loader
+    except InputError as error:
+        last_line = error.message.strip().splitlines()[-1]
+        raise InputError(last_line.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")) from None

@@ -22,7 +22,8 @@ SAMPLED_ROWS_FOR_WIDTH = 200
 
 # XML cannot hold these; Excel writes them as _xHHHH_, and so escapes what would then look like that.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\ufffe\uffff"
-_NOT_IN_XML = re.compile(rf"[{_CONTROLS}]|_x(?=[0-9A-Fa-f]{{4}}[_{_CONTROLS}])")
+# Readers take a cell of nothing but spaces for an empty one.
+_NOT_IN_XML = re.compile(rf"[{_CONTROLS}]|_x(?=[0-9A-Fa-f]{{4}}[_{_CONTROLS}])|\A\s(?=\s*\Z)")
 
 
 def write_sheets(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str) -> None:

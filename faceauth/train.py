@@ -40,6 +40,7 @@ from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.run_folder import (
     CHECKPOINT_NAME,
+    Counters,
     RunState,
     append_metrics,
     forget_metrics_after,
@@ -97,7 +98,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     updates_per_epoch = math.ceil(len(loader) / settings.accumulate)
     schedule = Schedule(optimizer, settings.schedule, total_updates=updates_per_epoch * settings.epochs)
     state = RunState()
-    accelerator.register_for_checkpointing(state, schedule)
+    counters: dict[str, Counters] = {"run": state, "schedule": schedule}
 
     _print_header(settings, detector, rows, accelerator, updates_per_epoch)
     if dry_run:
@@ -111,7 +112,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         log.info("%s holds this very run, finished; begin anew with --overwrite", output)
         return checkpoint
     accelerator.wait_for_everyone()
-    if load_progress(accelerator, output):
+    if load_progress(accelerator, output, counters):
         log.info("going on after epoch %d of %d", state.epoch, settings.epochs)
     if accelerator.is_main_process:
         forget_metrics_after(output, state.epoch)
@@ -172,7 +173,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
                 best = dataclasses.replace(detector, model=accelerator.unwrap_model(model))
                 card = _make_card(settings, best, manifest, rows, targets, p_fake, epoch=state.epoch)
                 save_checkpoint(checkpoint, best, card, write_train_config=partial(write_config, settings))
-        save_progress(accelerator, output)
+        save_progress(accelerator, output, counters)
 
     accelerator.end_training()
     if accelerator.is_main_process:

@@ -1,8 +1,11 @@
-"""Small pictures for tests in which it does not matter that there is a face."""
+"""Small pictures for tests in which it does not matter that there is a face, and tables of other tools."""
 
 import csv
 
 import numpy as np
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 
@@ -30,8 +33,16 @@ def save_layout(root, counts, *, start=0, suffix=".png"):
     return root
 
 
-def write_csv(path, header, rows):
-    """Writes a table."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+def write_table(path, header, rows):
+    """Writes a table as its suffix says, the way other tools do."""
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(header)}), path)
+    else:
+        workbook = openpyxl.Workbook()
+        for row in [header, *rows]:
+            workbook.active.append(row)
+        workbook.save(path)
     return path

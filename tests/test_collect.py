@@ -61,8 +61,8 @@ def test_an_interrupted_run_goes_on_with_the_batches_of_one_never_stopped(files,
     resumed = collected(files, tmp_path / "out", detect=detect, progress=lambda *now: seen.append(now[:2]))
     assert resumed == whole
     assert [batch for batch in batches[1] if batch] == batches[0]
-    assert seen[0] == (((n_before + 3) // 4) * 4 + 1, 14)
-    assert seen[-1] == (14, 14)
+    n_kept = min(14, -(-n_before // 4) * 4)
+    assert seen == [(number, 14) for number in range(n_kept + 1, 15)]
 
 
 @pytest.mark.parametrize("damage", ["half", "inside a character", "no line end", "garbage"])
@@ -153,9 +153,8 @@ def test_each_failure_has_its_status_and_reason(tmp_path):
 @pytest.mark.parametrize("what", ["removed", "changed"])
 def test_a_large_file_that_changes_under_our_hands_is_one_failed_row(tmp_path, monkeypatch, what):
     monkeypatch.setattr(collect, "KEPT_PIXELS", 100)
-    first, second = (
-        save(tmp_path / f"photos/real/a/{name}.png", seed) for name, seed in (("a", 1), ("b", 2))
-    )
+    first = save(tmp_path / "photos/real/a/a.png", 1)
+    save(tmp_path / "photos/real/a/b.png", 2)
 
     def detect(images):
         if what == "removed":
@@ -167,7 +166,6 @@ def test_a_large_file_that_changes_under_our_hands_is_one_failed_row(tmp_path, m
     rows = collected(find_sources([str(tmp_path / "photos")]), tmp_path / "out", detect=detect)
     assert [row.status for row in rows] == [UNREADABLE, OK]
     assert ("changed" if what == "changed" else "No such file") in rows[0].reason
-    assert second.exists()
 
 
 def test_a_face_found_in_a_small_copy_is_cut_from_native_pixels(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import write_csv
+from pictures import write_table
 
 from faceauth.errors import InputError, ManifestError
 from faceauth.intake import spreadsheet
@@ -171,23 +171,9 @@ ORIGINAL_RECORDS = [
 ]
 
 
-def write_original(path, records=ORIGINAL_RECORDS, header=ORIGINAL_HEADER):
-    if path.suffix == ".csv":
-        return write_csv(path, header, records)
-    if path.suffix == ".parquet":
-        columns = {name: [record[i] for record in records] for i, name in enumerate(header)}
-        pq.write_table(pa.table(columns), path)
-        return path
-    workbook = openpyxl.Workbook()
-    for row in [header, *records]:
-        workbook.active.append(row)
-    workbook.save(path)
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".xlsx", ".csv", ".parquet"])
 def test_the_original_spreadsheet_is_read_as_it_is(tmp_path, suffix, caplog):
-    path = write_original(tmp_path / f"results{suffix}")
+    path = write_table(tmp_path / f"results{suffix}", ORIGINAL_HEADER, ORIGINAL_RECORDS)
     with caplog.at_level(logging.INFO, logger="faceauth"):
         rows = read_manifest(path).rows
     assert [(row.folder, row.split, row.target, row.target_class) for row in rows] == [
@@ -201,7 +187,9 @@ def test_the_original_spreadsheet_is_read_as_it_is(tmp_path, suffix, caplog):
 
 def test_test_stays_test_where_there_is_no_dev(tmp_path):
     records = [row for row in ORIGINAL_RECORDS if row[3] != "dev"]
-    assert [row.split for row in read_manifest(write_original(tmp_path / "a.xlsx", records)).rows] == [
+    assert [
+        row.split for row in read_manifest(write_table(tmp_path / "a.xlsx", ORIGINAL_HEADER, records)).rows
+    ] == [
         "train",
         "test",
     ]
@@ -213,7 +201,7 @@ def test_a_file_with_two_labels_is_refused_as_in_the_original_project(tmp_path):
         ["../insight/27/1_2010.jpg", "../Data/train/1_2010.jpg", "insight", "train", "fake", 0],
     ]
     with pytest.raises(ManifestError, match=r"1 files both real and fake, such as ../Data/train/1_2010.jpg"):
-        read_manifest(write_original(tmp_path / "a.xlsx", records))
+        read_manifest(write_table(tmp_path / "a.xlsx", ORIGINAL_HEADER, records))
 
 
 def test_numbers_that_people_type_as_names_stay_short(tmp_path):
@@ -274,7 +262,7 @@ def test_a_wrong_value_is_named_with_its_row(tmp_path, column, value, message):
     record = {"destination_path": "a", "folder": "f", "split": "train", "target": 1, "target_class": "real"}
     header = list(dict.fromkeys([*record, column]))
     records = [[record.get(name) for name in header], [{**record, column: value}[name] for name in header]]
-    path = write_original(tmp_path / "a.xlsx", records, header)
+    path = write_table(tmp_path / "a.xlsx", header, records)
     with pytest.raises(ManifestError, match="row 3") as caught:
         read_manifest(path)
     assert message in str(caught.value)
@@ -284,7 +272,7 @@ def test_a_wrong_value_is_named_with_its_row(tmp_path, column, value, message):
 def test_a_missing_column_is_named_with_what_there_is(tmp_path, missing):
     record = {"destination_path": "a", "folder": "f", "split": "train", "target": 1}
     header = [f"my_{name}" if name == missing else name for name in record]
-    path = write_original(tmp_path / "a.csv", [list(record.values())], header)
+    path = write_table(tmp_path / "a.csv", header, [list(record.values())])
     with pytest.raises(ManifestError, match=f"no column '{missing}'") as caught:
         read_manifest(path)
     assert f"Did you mean 'my_{missing}'?" in caught.value.hint

@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pictures import save, write_csv
+from pictures import save, write_table
 
 from faceauth.errors import InputError, UsageError
 from faceauth.intake.sources import find_sources, source_key
@@ -40,7 +40,7 @@ def test_images_without_a_collection_bear_the_class_as_their_folder(layout):
 
 
 def test_one_path_through_two_sources_is_listed_once(layout, tmp_path):
-    table = write_csv(
+    table = write_table(
         tmp_path / "a.csv",
         ["image_path", "folder", "target", "group"],
         [[layout / "real/wiki/b.PNG", "wiki", 1, "g"]],
@@ -98,11 +98,11 @@ def test_bytes_that_are_no_text_become_text(layout):
 
 
 def test_groups_lie_beside_the_images_or_in_a_file_of_their_own(layout, tmp_path):
-    write_csv(layout / "groups.csv", ["path", "group"], [["real/wiki/b.PNG", "person-1"]])
+    write_table(layout / "groups.csv", ["path", "group"], [["real/wiki/b.PNG", "person-1"]])
     assert {file.group for file in find_sources([str(layout)])} == {"", "person-1"}
-    write_csv(layout / "real/wiki/groups.csv", ["path", "group"], [["27/a.png", "person-2"]])
+    write_table(layout / "real/wiki/groups.csv", ["path", "group"], [["27/a.png", "person-2"]])
     assert {file.group for file in find_sources([f"real:w={layout}/real/wiki"])} == {"", "person-2"}
-    other = write_csv(
+    other = write_table(
         tmp_path / "other.csv",
         ["path", "group"],
         [[layout / "real/wiki/b.PNG", "x"], ["real/wiki/27/a.png", "x"]],
@@ -117,7 +117,7 @@ def test_a_groups_file_that_names_nothing_is_refused(layout, tmp_path):
     }
     for message, (header, rows) in cases.items():
         with pytest.raises(InputError, match=message):
-            find_sources([str(layout)], groups_file=write_csv(tmp_path / "g.csv", header, rows))
+            find_sources([str(layout)], groups_file=write_table(tmp_path / "g.csv", header, rows))
     with pytest.raises(UsageError, match="no groups file"):
         find_sources([str(layout)], groups_file=tmp_path / "none.csv")
 
@@ -132,9 +132,7 @@ def test_a_spreadsheet_is_a_source_with_paths_of_either_kind(tmp_path):
         ["a\0b.jpg", "x/f.jpg", "sd", "test", "fake", 0],
     ]
     header = ["image_path", "destination_path", "Folder", "split", "target_class", "target"]
-    from test_manifest import write_original
-
-    files = find_sources([str(write_original(tmp_path / "a.parquet", rows, header))])
+    files = find_sources([str(write_table(tmp_path / "a.parquet", header, rows))])
     assert {(file.folder, file.target, file.key) for file in files} == {
         ("wiki", 1, "27/a"),
         ("insight", 0, "27/a"),

@@ -110,8 +110,8 @@ def test_a_run_stopped_between_epochs_ends_like_one_never_stopped(planted, finis
     settings = settings_for(planted, tmp_path / "run")
     saved = []
 
-    def stop_after_two(accelerator, folder):
-        run_folder.save_progress(accelerator, folder)
+    def stop_after_two(accelerator, folder, counters):
+        run_folder.save_progress(accelerator, folder, counters)
         saved.append(folder)
         if len(saved) == 2:
             raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from faceauth.detectors.detector import Detector
+from faceauth.detectors.detector import Detector, without_progress_bars
 from faceauth.errors import DetectorError
 from faceauth.files import read_json, whole_folder, write_json
 from faceauth.intake.crop import CropSettings
@@ -65,7 +65,7 @@ def save_checkpoint(
         card: What transformers does not know.
         write_train_config: Writes the run's settings to a given path.
     """
-    with whole_folder(folder) as draft:
+    with whole_folder(folder) as draft, without_progress_bars():
         detector.model.save_pretrained(draft)
         detector.processor.save_pretrained(draft)
         config = read_json(draft / "config.json")
@@ -93,9 +93,10 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
     try:
         facts = read_json(folder / CARD_NAME)
         card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
-        model = AutoModelForImageClassification.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True
-        )
+        with without_progress_bars():
+            model = AutoModelForImageClassification.from_pretrained(
+                folder, use_safetensors=True, local_files_only=True
+            )
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DetectorError(f"{folder} cannot be loaded: {error}") from error

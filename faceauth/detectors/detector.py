@@ -1,6 +1,8 @@
 """A detector in memory: its network, the processor of its pixels, and where its weights came from."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from transformers import (
     BaseImageProcessor,
     PreTrainedModel,
 )
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from faceauth.detectors.architecture import DETECTORS, TWO_CLASSES, Architecture
 from faceauth.errors import DetectorError
@@ -52,6 +55,18 @@ class Detector:
             (n, 3, input height, input width) float32.
         """
         return self.processor(images=images_rgb_uint8, return_tensors="pt")["pixel_values"]
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keeps transformers from drawing a bar for every file that it reads or writes."""
+    was_on = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            enable_progress_bar()
 
 
 def build_detector(
@@ -141,9 +156,10 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
     is_folder = Path(weights).is_dir()
     try:
         # use_safetensors: a pickle could run a stranger's code.
-        model = AutoModelForImageClassification.from_pretrained(
-            weights, ignore_mismatched_sizes=True, use_safetensors=True, **TWO_CLASSES
-        )
+        with without_progress_bars():
+            model = AutoModelForImageClassification.from_pretrained(
+                weights, ignore_mismatched_sizes=True, use_safetensors=True, **TWO_CLASSES
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if is_folder:
             raise DetectorError(

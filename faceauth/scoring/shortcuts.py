@@ -86,10 +86,20 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
             categorical_features=[0],
             random_state=seed,
         )
-        classifier.fit(values[train], targets[train] == FAKE)
-        p_fake[test] = classifier.predict_proba(values[test])[:, 1]
+        # A column that nobody filled in says nothing, and the trees cannot bin it.
+        said = ~np.isnan(values[train]).all(axis=0)
+        fold_values = np.where(said, values, 0.0)
+        classifier.fit(fold_values[train], targets[train] == FAKE)
+        p_fake[test] = classifier.predict_proba(fold_values[test])[:, 1]
+        if len(set(targets[test])) < 2:
+            continue  # no AUROC in this fold, so nothing to lose by shuffling
         shuffled = permutation_importance(
-            classifier, values[test], targets[test] == FAKE, scoring="roc_auc", n_repeats=2, random_state=seed
+            classifier,
+            fold_values[test],
+            targets[test] == FAKE,
+            scoring="roc_auc",
+            n_repeats=2,
+            random_state=seed,
         )
         losses += shuffled.importances_mean / FOLDS
 

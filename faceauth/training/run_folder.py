@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from accelerate import Accelerator
 
@@ -15,14 +15,25 @@ RUN_NAME = "run.json"
 METRICS_NAME = "metrics.jsonl"
 CHECKPOINT_NAME = "checkpoint"
 RESUME_NAME = "checkpoints/last"
+COUNTERS_NAME = "counters.json"
 
 # What may differ between the first start of a run and a later one, since it does not touch the result.
 FREE_SETTINGS = ("output", "trackers")
 
 
+class Counters(Protocol):
+    """What counts along with a run and must be saved with it, as values that JSON can hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counters."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the counters."""
+
+
 @dataclass
 class RunState:
-    """Counters of a run; Accelerate saves them beside weights and optimiser.
+    """How far a run is.
 
     Attributes:
         epoch: Epochs that are finished.
@@ -107,7 +118,7 @@ def mark_finished(folder: Path) -> None:
     write_json(folder / RUN_NAME, read_json(folder / RUN_NAME) | {"finished": True})
 
 
-def save_progress(accelerator: Accelerator, folder: Path) -> None:
+def save_progress(accelerator: Accelerator, folder: Path, counters: dict[str, Counters]) -> None:
     """Saves weights, optimiser, counters and states of chance; what was saved before stays until then."""
     last = folder / RESUME_NAME
     draft = last.with_name(".last.draft")
@@ -118,6 +129,8 @@ def save_progress(accelerator: Accelerator, folder: Path) -> None:
     accelerator.save_state(str(draft))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        # As JSON: what is registered with Accelerate comes back through pickle.
+        write_json(draft / COUNTERS_NAME, {name: part.state_dict() for name, part in counters.items()})
         previous = last.with_name(".last.previous")
         _remove(previous)
         if last.exists():
@@ -127,7 +140,7 @@ def save_progress(accelerator: Accelerator, folder: Path) -> None:
     accelerator.wait_for_everyone()
 
 
-def load_progress(accelerator: Accelerator, folder: Path) -> bool:
+def load_progress(accelerator: Accelerator, folder: Path, counters: dict[str, Counters]) -> bool:
     """Takes up where the last complete epoch ended.
 
     Returns:
@@ -139,6 +152,9 @@ def load_progress(accelerator: Accelerator, folder: Path) -> bool:
     if not found.exists():
         return False
     accelerator.load_state(str(found))
+    kept = read_json(found / COUNTERS_NAME)
+    for name, part in counters.items():
+        part.load_state_dict(kept[name])
     return True
 
 

@@ -33,7 +33,7 @@ class Schedule:
         self.total_updates = max(1, total_updates)
         self.updates = 0
         self.reductions = 0
-        self.best_val_loss = math.inf
+        self.best_val_loss: float | None = None
         self.bad_epochs = 0
         self._optimizer = optimizer
         self._full_rates = [group["lr"] for group in optimizer.param_groups]
@@ -52,7 +52,7 @@ class Schedule:
 
     def after_epoch(self, val_loss: float) -> None:
         """To be called after each epoch, with its mean loss on val."""
-        if val_loss < self.best_val_loss * (1 - RELATIVE_IMPROVEMENT):
+        if self.best_val_loss is None or val_loss < self.best_val_loss * (1 - RELATIVE_IMPROVEMENT):
             self.best_val_loss, self.bad_epochs = val_loss, 0
         else:
             self.bad_epochs += 1

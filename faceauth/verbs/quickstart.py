@@ -20,7 +20,7 @@ from faceauth.verbs.prepare import PrepareSettings, prepare
 log = logging.getLogger(__name__)
 
 # Eight pictures of each: enough held-out people for an interval, little enough for two cores.
-IDENTITIES = 110
+IDENTITIES = 90
 SPLITS = (0.6, 0.15, 0.25)
 
 

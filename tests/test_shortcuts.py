@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from faceauth.intake.manifest import ManifestRow
+from faceauth.labels import ID2LABEL
+from faceauth.scoring.shortcuts import FEATURES, measure_shortcuts
+
+
+def make_rows(n=240, seed=0):
+    """Rows whose metadata knows nothing of the class."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        width, height = (int(side) for side in rng.integers(300, 1200, 2))
+        target = i % 2
+        rows.append(
+            ManifestRow(
+                f"/{i}.jpg",
+                f"{i}.png",
+                "wiki" if target else ("insight", "text2img")[i // 2 % 2],
+                "train",
+                ID2LABEL[target],
+                target,
+                group=f"person-{i // 4}",
+                box=(10.0, 10.0, 10.0 + rng.uniform(50, 200), 150.0),
+                width=width,
+                height=height,
+                format=("JPEG", "PNG")[rng.integers(2)],
+                jpeg_quality=int(rng.integers(60, 96)),
+                n_bytes=int(rng.integers(20_000, 90_000)),
+            )
+        )
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("plant", "named"),
+    [
+        (lambda row: replace(row, format="JPEG" if row.target else "PNG"), {"format"}),
+        (lambda row: replace(row, width=512, height=512) if not row.target else row, {"width_px", "height_px", "aspect_ratio"}),
+        (lambda row: replace(row, jpeg_quality=75) if not row.target else row, {"jpeg_quality"}),
+    ],
+    ids=["format", "size", "quality"],
+)  # fmt: skip
+def test_a_planted_difference_is_found_and_named(plant, named):
+    found = measure_shortcuts([plant(row) for row in make_rows()])
+    assert found.overall.value > 0.93
+    assert found.overall.ci95[0] > 0.85
+    assert found.features[0][0] in named
+    assert found.by_folder.keys() == {"insight", "text2img"}
+    assert all(rate.value > 0.9 for rate in found.by_folder.values())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_metadata_that_knows_nothing_has_an_interval_around_a_half(seed):
+    found = measure_shortcuts(make_rows(seed=seed), seed=seed)
+    low, high = found.overall.ci95
+    assert low <= 0.5 <= high
+    assert (found.overall.n_real, found.overall.n_fake) == (120, 120)
+
+
+def test_too_few_groups_are_undefined_with_a_reason():
+    for rows in ([], make_rows(8), [row for row in make_rows() if row.target]):
+        found = measure_shortcuts(rows)
+        assert found.overall.value is None
+        assert "groups of each class" in found.overall.reason
+        assert found.to_json()["features"] == []
+
+
+def test_rows_without_metadata_do_no_harm():
+    rows = [replace(row, width=None, height=None, box=None, format="", n_bytes=None) for row in make_rows()]
+    found = measure_shortcuts(rows)
+    assert 0.4 < found.overall.value < 0.6
+    assert {name for name, _ in found.features} == set(FEATURES)

@@ -5,6 +5,7 @@ some items failed; 130 interrupted. Heavy imports stand inside the functions, so
 """
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import typer
 import faceauth
 from faceauth.console import configure_logging, print_table
 from faceauth.errors import FaceAuthError, UsageError
+from faceauth.memory import keep_freed_memory
 
 FAILED_ITEMS = 3
 INTERRUPTED = 130
@@ -72,6 +74,7 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     def guarded(**arguments: Any) -> None:
         as_json = bool(arguments.get("as_json"))
         configure_logging(quiet=bool(arguments.get("quiet")) or as_json)
+        keep_freed_memory()
         try:
             code = function(**arguments) or 0
         except FaceAuthError as error:
@@ -499,6 +502,10 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: The words after the program's name; None takes those it was started with.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be valid text; a message about one must get out all the same.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(args=arguments)
 
 

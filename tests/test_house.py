@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import from its own stage and from those before it.
 STAGES = (
-    "errors", "labels", "files", "versions", "registry", "console", "config", "intake", "splits", "samples",
+    "errors", "labels", "files", "versions", "memory", "registry", "console", "config", "intake", "splits", "samples",
     "detectors", "training", "scoring", "clusters", "report", "train", "verbs", "cli",
 )  # fmt: skip
 

@@ -36,16 +36,16 @@ def make_rows(n=240, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("plant", "named"),
+    ("planted", "named"),
     [
-        (lambda row: replace(row, format="JPEG" if row.target else "PNG"), {"format"}),
-        (lambda row: replace(row, width=512, height=512) if not row.target else row, {"width_px", "height_px", "aspect_ratio"}),
-        (lambda row: replace(row, jpeg_quality=75) if not row.target else row, {"jpeg_quality"}),
+        ({"format": "WEBP"}, {"format"}),
+        ({"width": 512, "height": 512}, {"width_px", "height_px", "aspect_ratio"}),
+        ({"jpeg_quality": 75}, {"jpeg_quality"}),
     ],
     ids=["format", "size", "quality"],
-)  # fmt: skip
-def test_a_planted_difference_is_found_and_named(plant, named):
-    found = measure_shortcuts([plant(row) for row in make_rows()])
+)
+def test_a_planted_difference_is_found_and_named(planted, named):
+    found = measure_shortcuts([row if row.target else replace(row, **planted) for row in make_rows()])
     assert found.overall.value > 0.93
     assert found.overall.ci95[0] > 0.85
     assert found.features[0][0] in named

@@ -1,16 +1,16 @@
 """Configurations of transformers models, with misspelt options refused."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedConfig
 
 from faceauth.detectors.architecture import TWO_CLASSES
 from faceauth.errors import DetectorError, did_you_mean
 
+Config = TypeVar("Config", bound=PreTrainedConfig)
 
-def two_class_config(
-    kind: type[PreTrainedConfig], image_size: int, options: dict[str, Any]
-) -> PreTrainedConfig:
+
+def two_class_config(kind: type[Config], image_size: int, options: dict[str, Any]) -> Config:
     """Makes the configuration of a network with two logits.
 
     Args:
@@ -25,4 +25,5 @@ def two_class_config(
     for name in options:
         if name not in known:
             raise DetectorError(f"{kind.__name__} has no option '{name}'.", did_you_mean(name, known))
-    return kind(image_size=image_size, **TWO_CLASSES, **options)
+    settings = {"image_size": image_size, **TWO_CLASSES, **options}
+    return kind(**settings)

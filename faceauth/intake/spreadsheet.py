@@ -134,6 +134,8 @@ def _header_cell(sheet: Any, text: str) -> WriteOnlyCell:
 
 
 def _cell(sheet: Any, value: Any) -> Any:
+    if value == "":
+        return None
     if not isinstance(value, str):
         return value
     cell = WriteOnlyCell(sheet, value=escaped(value))

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import FAKE
@@ -66,42 +67,16 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
     """
     targets = np.array([row.target for row in rows], dtype=np.int64)
     folders = np.array([row.folder for row in rows], dtype=object)
-    groups = np.array([row.group or row.sha256 for row in rows], dtype=object)
+    groups = np.array([row.group or row.sha256 or row.image_path for row in rows], dtype=object)
     n_real, n_fake = int((targets != FAKE).sum()), int((targets == FAKE).sum())
     n_groups = min((len(set(groups[targets == target])) for target in (0, 1)), default=0)
     if n_groups < FOLDS:
         reason = f"metadata can be tested only with {FOLDS} groups of each class; there are {n_groups}"
         return Shortcuts(Rate(None, None, n_real, n_fake, reason), {}, [])
     values = _table(rows)
-    p_fake = np.zeros(len(rows))
-    losses = np.zeros(len(FEATURES))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    for train, test in folds.split(values, targets, groups):
-        # Small trees and a large minimum of rows: with nothing to find, the score should be 0.5.
-        classifier = HistGradientBoostingClassifier(
-            max_iter=60,
-            max_depth=3,
-            learning_rate=0.1,
-            min_samples_leaf=20,
-            categorical_features=[0],
-            random_state=seed,
-        )
-        # A column that nobody filled in says nothing, and the trees cannot bin it.
-        said = ~np.isnan(values[train]).all(axis=0)
-        fold_values = np.where(said, values, 0.0)
-        classifier.fit(fold_values[train], targets[train] == FAKE)
-        p_fake[test] = classifier.predict_proba(fold_values[test])[:, 1]
-        if len(set(targets[test])) < 2:
-            continue  # no AUROC in this fold, so nothing to lose by shuffling
-        shuffled = permutation_importance(
-            classifier,
-            fold_values[test],
-            targets[test] == FAKE,
-            scoring="roc_auc",
-            n_repeats=2,
-            random_state=seed,
-        )
-        losses += shuffled.importances_mean / FOLDS
+    # The trees are so small that threads would spend their time waiting for one another.
+    with threadpool_limits(1):
+        p_fake, losses = _cross_validate(values, targets == FAKE, groups, seed=seed)
 
     def auroc(keep: np.ndarray) -> Rate:
         return measure_rates(targets[keep], p_fake[keep], groups=groups[keep], metrics=("auroc",), seed=seed)[
@@ -115,6 +90,36 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
         by_folder={name: auroc(is_real | (folders == name)) for name in sorted(set(folders[~is_real]))},
         features=[(FEATURES[i], round(float(losses[i]), 4)) for i in order],
     )
+
+
+def _cross_validate(
+    values: np.ndarray, is_fake: np.ndarray, groups: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    p_fake = np.zeros(len(values))
+    losses = np.zeros(len(FEATURES))
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(values, is_fake, groups):
+        # A column that nobody filled in says nothing, and the trees cannot bin it.
+        said = ~np.isnan(values[train]).all(axis=0)
+        fold_values = np.where(said, values, 0.0)
+        # Small trees and a large minimum of rows: with nothing to find, the score should be 0.5.
+        classifier = HistGradientBoostingClassifier(
+            max_iter=60,
+            max_depth=3,
+            learning_rate=0.1,
+            min_samples_leaf=20,
+            categorical_features=[0],
+            random_state=seed,
+        )
+        classifier.fit(fold_values[train], is_fake[train])
+        p_fake[test] = classifier.predict_proba(fold_values[test])[:, 1]
+        if is_fake[test].all() or not is_fake[test].any():
+            continue  # no AUROC in this fold, so nothing to lose by shuffling
+        shuffled = permutation_importance(
+            classifier, fold_values[test], is_fake[test], scoring="roc_auc", n_repeats=2, random_state=seed
+        )
+        losses += shuffled.importances_mean / FOLDS
+    return p_fake, losses
 
 
 def _table(rows: Sequence[ManifestRow]) -> np.ndarray:

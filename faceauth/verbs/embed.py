@@ -1,11 +1,10 @@
 """`faceauth embed`: embeddings, their maps, and how well sources separate in them."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from faceauth.clusters.cluster_report import measure_clusters, write_clusters
-from faceauth.clusters.embeddings import write_embeddings
+from faceauth.clusters.embeddings import Embeddings, write_embeddings
 from faceauth.errors import ManifestError
 from faceauth.intake.manifest import OK, read_manifest
 from faceauth.labels import TEST
@@ -17,7 +16,7 @@ from faceauth.verbs.evaluate import (
     score_manifest,
 )
 
-log = logging.getLogger(__name__)
+DEFAULT_PROJECTIONS = ("tsne", "umap")
 
 
 def embed(
@@ -26,7 +25,7 @@ def embed(
     output: Path,
     *,
     split: str = TEST,
-    projections: tuple[str, ...] = ("tsne", "umap"),
+    projections: tuple[str, ...] = DEFAULT_PROJECTIONS,
     settings: ScoringSettings = DEFAULT_SCORING,
 ) -> dict[str, Any]:
     """Embeds a split and reports on its clusters.
@@ -59,8 +58,32 @@ def embed(
     if any(row.split == TEST for row in rows):
         count_test_read(model, manifest)
     write_embeddings(embeddings, output / EMBEDDINGS_NAME)
-    document, coordinates = measure_clusters(
-        embeddings, projections=projections, layer=f"{card.detector}, penultimate layer", seed=settings.seed
+    return map_embeddings(
+        embeddings, output, detector=card.detector, projections=projections, seed=settings.seed
     )
+
+
+def map_embeddings(
+    embeddings: Embeddings,
+    output: Path,
+    *,
+    detector: str,
+    projections: tuple[str, ...] = DEFAULT_PROJECTIONS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measures and maps embeddings that are there already, such as those that `evaluate` kept.
+
+    Args:
+        embeddings: The embeddings.
+        output: Where results go.
+        detector: Name of the detector that made them, for titles.
+        projections: Registered names.
+        seed: Of samples, intervals and maps.
+
+    Returns:
+        The document of `clusters.json`.
+    """
+    layer = f"{detector}, penultimate layer"
+    document, coordinates = measure_clusters(embeddings, projections=projections, layer=layer, seed=seed)
     write_clusters(embeddings, document, coordinates, output)
     return document

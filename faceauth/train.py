@@ -33,9 +33,10 @@ from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import CLASSES, FAKE, REAL, TRAIN, VAL
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric
-from faceauth.scoring.thresholds import choose_threshold
+from faceauth.scoring.thresholds import THRESHOLD_RULES, choose_threshold
 from faceauth.splits.leaks import refuse_leaks
 from faceauth.training.batches import batches_of, plain_loader, train_loader
+from faceauth.training.degrade import DEGRADATIONS
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.run_folder import (
@@ -73,6 +74,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     Raises:
         FaceAuthError: The manifest leaks or lacks a class, weights cannot be had, or the loss diverged.
     """
+    _check_names(settings)
     manifest, rows = _read_rows(settings)
     output = Path(settings.output)
     checkpoint = output / CHECKPOINT_NAME
@@ -208,6 +210,13 @@ def judge(
     targets, logits = targets[order], logits[order]
     loss = float(torch.nn.functional.cross_entropy(logits, targets))
     return targets.numpy(), logits.double().softmax(dim=-1)[:, FAKE].numpy(), loss
+
+
+def _check_names(settings: TrainSettings) -> None:
+    # A name that is needed only after an epoch must not cost an epoch to be found wrong.
+    THRESHOLD_RULES.get(settings.threshold_rule)
+    for name in settings.data.augment:
+        DEGRADATIONS.get(name)
 
 
 def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[ManifestRow]]]:

@@ -18,7 +18,14 @@ from safetensors.torch import load_file
 import faceauth
 from faceauth.config import load_config
 from faceauth.detectors.checkpoint import load_checkpoint
-from faceauth.errors import FaceAuthError, InputError, ManifestError, TrainingError, UsageError
+from faceauth.errors import (
+    FaceAuthError,
+    InputError,
+    ManifestError,
+    TrainingError,
+    UnknownNameError,
+    UsageError,
+)
 from faceauth.intake.manifest import read_manifest, write_manifest
 from faceauth.train import train
 from faceauth.training import run_folder
@@ -346,6 +353,22 @@ def test_a_broken_crop_is_one_line_whoever_reads_it(planted, tmp_path, workers):
 def test_no_manifest_is_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="--manifest"):
         train(load_config(TrainSettings, None, [f"output={tmp_path / 'run'}"]))
+
+
+@pytest.mark.parametrize(
+    ("override", "match"),
+    [
+        ("threshold_rule=youdens", "youden"),
+        ("data.augment={jpg: 0.5}", "jpeg"),
+        ("optimizer.name=adam", "adamw"),
+        ("schedule.name=cosin", "cosine"),
+        ("loss=cross_entropi", "cross_entropy"),
+    ],
+)
+def test_a_misspelt_part_is_found_before_anything_is_trained(planted, tmp_path, override, match):
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{match}'"):
+        train(settings_for(planted, tmp_path / "run", override))
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_tracker_is_explained(planted, tmp_path):

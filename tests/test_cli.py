@@ -233,3 +233,13 @@ def test_limits_take_rows_evenly(trained, run_cli, tmp_path):
     words = ["evaluate", "--model", trained / "run", "--manifest", trained / "prepared", "--limit", "4"]
     run_cli(*words, "--output", tmp_path)
     assert np.unique(read_scores(tmp_path / "scores.csv").folder).size > 1
+
+
+@pytest.mark.chain
+def test_quickstart_takes_your_own_photos(sample_photos, run_cli, tmp_path):
+    overrides = [word for override in (*TINY_VIT, "epochs=1") for word in ("--set", override)]
+    done = run_cli("quickstart", "--photos", sample_photos, "--output", tmp_path / "out", *overrides)
+    assert done.exit_code == 0, done.stderr
+    assert not (tmp_path / "out" / "samples").exists()
+    assert "All faces were simulated" not in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Report: {tmp_path / 'out' / 'report' / 'index.html'}"

@@ -278,7 +278,15 @@ def test_the_plateau_rule_lowers_the_rate_in_a_run(planted, tmp_path):
 @pytest.mark.launch
 def test_two_processes_judge_every_val_row_once_and_learn_like_one(planted, tmp_path):
     common = ("epochs=2", "optimizer.name=sgd", "optimizer.learning_rate=0.05", "data.augment={}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(SCRIPT)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(SCRIPT),
+    ]
     command += ["--manifest", str(planted), "--output", str(tmp_path / "two")]
     for override in (*TINY_VIT, *common, "batch_size=4"):
         command += ["--set", override]
@@ -369,6 +377,19 @@ def test_a_misspelt_part_is_found_before_anything_is_trained(planted, tmp_path, 
     with pytest.raises(UnknownNameError, match=f"Did you mean '{match}'"):
         train(settings_for(planted, tmp_path / "run", override))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_is_told_every_epoch(planted, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(settings_for(planted, tmp_path / "run", "trackers=[tensorboard]", "epochs=2"))
+    folders = {path.parent for path in (tmp_path / "run").rglob("events.out.tfevents*")}
+    told = {}
+    for folder in folders:
+        events = EventAccumulator(str(folder)).Reload()
+        told |= {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    expected = [line["val_auroc"] for line in metrics(tmp_path / "run")]
+    assert told["val_auroc"] == pytest.approx(expected)
 
 
 def test_an_unknown_tracker_is_explained(planted, tmp_path):

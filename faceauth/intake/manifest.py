@@ -106,7 +106,8 @@ _SCHEMA = pa.schema(
         *((name, pa.string()) for name in COLUMNS[:5]),
         ("target", pa.int8()),
         *((name, pa.string()) for name in ("status", "reason", "group", "sha256", "phash")),
-        ("box", pa.list_(pa.float32(), 4)),
+        # Of any length: older readers of Parquet fail on missing lists of a fixed length.
+        ("box", pa.list_(pa.float32())),
         ("p_face", pa.float32()),
         ("width", pa.int32()),
         ("height", pa.int32()),

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 
@@ -245,6 +246,8 @@ def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[Manife
 
 
 def _make_accelerator(settings: TrainSettings, output: Path) -> Accelerator:
+    # Accelerate keeps the precision of the first run in a process; another run may want another.
+    AcceleratorState._reset_state()
     try:
         return Accelerator(
             mixed_precision=MIXED_PRECISION[settings.precision],

@@ -379,6 +379,13 @@ def test_a_misspelt_part_is_found_before_anything_is_trained(planted, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_mixed_precision_learns_the_planted_trace_too(planted, finished, tmp_path):
+    train(settings_for(planted, tmp_path / "run", "precision=bf16"))
+    assert max(line["val_auroc"] for line in metrics(tmp_path / "run")) > 0.95
+    assert metrics(tmp_path / "run") != metrics(finished)
+    assert all(tensor.dtype == torch.float32 for tensor in weights(tmp_path / "run").values())
+
+
 def test_a_tracker_is_told_every_epoch(planted, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

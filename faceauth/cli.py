@@ -21,6 +21,8 @@ from faceauth.memory import keep_freed_memory
 
 FAILED_ITEMS = 3
 INTERRUPTED = 130
+# The other verbs take minutes at most and begin anew.
+RESUMABLE = ("prepare", "train", "quickstart")
 
 app = typer.Typer(
     name="faceauth",
@@ -77,21 +79,18 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
         keep_freed_memory()
         try:
             code = function(**arguments) or 0
-        except FaceAuthError as error:
+        except (FaceAuthError, OSError) as error:
+            # An OSError is a full disk, a missing right, a broken pipe: no traceback would help with it.
+            mistake = error if isinstance(error, FaceAuthError) else FaceAuthError(str(error))
             if as_json:
-                print(
-                    json.dumps({"error": {"message": error.message, "hint": error.hint}}, ensure_ascii=False)
-                )
-            print(f"faceauth: {error}", file=sys.stderr)
-            code = error.exit_code
-        except OSError as error:
-            # Full disks, missing rights, broken pipes: nothing that a traceback would help with.
-            if as_json:
-                print(json.dumps({"error": {"message": str(error), "hint": None}}, ensure_ascii=False))
-            print(f"faceauth: {error}", file=sys.stderr)
-            code = 1
+                _print_json({"error": {"message": mistake.message, "hint": mistake.hint}})
+            print(f"faceauth: {mistake}", file=sys.stderr)
+            code = mistake.exit_code
         except KeyboardInterrupt:
-            print("faceauth: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+            rest = (
+                "; the same command goes on where this one stopped" if function.__name__ in RESUMABLE else ""
+            )
+            print(f"faceauth: interrupted{rest}", file=sys.stderr)
             code = INTERRUPTED
         raise typer.Exit(code)
 

@@ -42,7 +42,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         An empty folder beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    # One name for all, so that the draft of a killed run is cleared away by the next.
+    draft = path.with_name(f".{path.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:

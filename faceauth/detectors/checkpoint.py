@@ -5,6 +5,7 @@ there are `faceauth.json` with all that transformers does not know, `train_confi
 the model card. Plain `pipeline("image-classification", model=folder)` answers `fake` and `real`.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from faceauth.intake.crop import CropSettings
 from faceauth.labels import ID2LABEL, LABEL2ID
 
 CARD_NAME = "faceauth.json"
+TEST_READS_NAME = "test_reads.jsonl"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def save_checkpoint(
         write_json(draft / CARD_NAME, asdict(card))
         write_train_config(draft / "train_config.yaml")
         (draft / "README.md").write_text(model_card(card), "utf-8")
+        if (folder / TEST_READS_NAME).exists():
+            # Better weights do not undo that the test split was looked at.
+            shutil.copyfile(folder / TEST_READS_NAME, draft / TEST_READS_NAME)
 
 
 def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
@@ -93,11 +98,14 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
     try:
         facts = read_json(folder / CARD_NAME)
         card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
+        for part, keys in ((card.threshold, ("value", "rule", "chosen_on")), (card.metrics, ("auroc",))):
+            if missing := [key for key in keys if key not in part]:
+                raise ValueError(f"{CARD_NAME} lacks '{missing[0]}'")
         with without_progress_bars():
             model = AutoModelForImageClassification.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True
+                folder, use_safetensors=True, local_files_only=True, trust_remote_code=False
             )
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DetectorError(f"{folder} cannot be loaded: {error}") from error
     return Detector(card.detector, model.eval(), processor, f"checkpoint {folder}"), card

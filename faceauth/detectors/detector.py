@@ -158,7 +158,11 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
         # use_safetensors: a pickle could run a stranger's code.
         with without_progress_bars():
             model = AutoModelForImageClassification.from_pretrained(
-                weights, ignore_mismatched_sizes=True, use_safetensors=True, **TWO_CLASSES
+                weights,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **TWO_CLASSES,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if is_folder:
@@ -173,7 +177,7 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
     _check_fits(name, architecture, model, weights)
     model.config.id2label, model.config.label2id = dict(ID2LABEL), TWO_CLASSES["label2id"]
     try:
-        processor = AutoImageProcessor.from_pretrained(weights)
+        processor = AutoImageProcessor.from_pretrained(weights, trust_remote_code=False)
     except (OSError, ValueError):
         # timm's folders have no preprocessor_config.json.
         processor = architecture.image_processor(image_size or architecture.image_size)

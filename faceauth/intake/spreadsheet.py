@@ -1,6 +1,7 @@
 """Tables as `.xlsx` files that people can open: text stays text, and long tables go on in further sheets."""
 
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from faceauth.files import whole_file
 
 # A sheet ends at 1,048,576 rows; openpyxl's write-only mode goes on without a word and spoils the file.
 MAX_SHEET_ROWS = 1_048_576
+# Far more than a full sheet of manifest rows; a zip file of a few kilobytes can hold any amount.
+MAX_UNPACKED_BYTES = 4 * 2**30
 # Excel cuts longer cells silently.
 MAX_CELL_CHARACTERS = 32_767
 SAMPLED_ROWS_FOR_WIDTH = 200
@@ -79,8 +82,9 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         entirely empty are left out.
 
     Raises:
-        InputError: The file is no workbook or has no header.
+        InputError: The file is no workbook, has no header, or unpacks to more than 4 GiB.
     """
+    _refuse_huge(path)
     try:
         with CalamineWorkbook.from_path(path) as workbook:
             sheets = [
@@ -103,6 +107,19 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             if any(value is not None for value in values):
                 rows.append(dict(zip(header, values, strict=False)))
     return header, rows
+
+
+def _refuse_huge(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(part.file_size for part in archive.infolist())
+    except (zipfile.BadZipFile, OSError):
+        return  # calamine knows formats that are no archives, and says better what is wrong
+    if n_bytes > MAX_UNPACKED_BYTES:
+        raise InputError(
+            f"{path} unpacks to {n_bytes:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read.",
+            "Save the table as Parquet or CSV.",
+        )
 
 
 def escaped(text: str) -> str:

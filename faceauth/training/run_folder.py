@@ -19,6 +19,8 @@ COUNTERS_NAME = "counters.json"
 
 # What may differ between the first start of a run and a later one, since it does not touch the result.
 FREE_SETTINGS = ("output", "trackers")
+# The manifest is bound by its content, wherever it lies.
+FREE_DATA_SETTINGS = ("manifest", "workers")
 
 
 class Counters(Protocol):
@@ -91,11 +93,15 @@ def open_run(folder: Path, settings: dict[str, Any], *, manifest_sha256: str, ov
         UsageError: The folder belongs to a run with other settings, or to something else.
     """
     path = folder / RUN_NAME
-    if overwrite and path.exists():
-        for name in (CHECKPOINT_NAME, "checkpoints", METRICS_NAME, RUN_NAME):
-            _remove(folder / name)
     facts = {"settings": _bound(settings), "manifest_sha256": manifest_sha256, "finished": False}
     facts = json.loads(json.dumps(facts))
+    if overwrite and path.exists():
+        # In this order a kill in between leaves either the old run or the new one at its beginning.
+        _remove((folder / RESUME_NAME).parent)
+        write_json(path, facts)
+        _remove(folder / CHECKPOINT_NAME)
+        _remove(folder / METRICS_NAME)
+        return False
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is no run folder and not empty.", "Choose another --output.")
@@ -181,7 +187,9 @@ def forget_metrics_after(folder: Path, epoch: int) -> None:
 
 
 def _bound(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    bound = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    data = {key: value for key, value in settings["data"].items() if key not in FREE_DATA_SETTINGS}
+    return bound | {"data": data}
 
 
 def _remove(path: Path) -> None:

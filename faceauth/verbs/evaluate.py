@@ -12,7 +12,7 @@ import numpy as np
 
 from faceauth.clusters.embeddings import Embeddings, write_embeddings
 from faceauth.console import progress
-from faceauth.detectors.checkpoint import CARD_NAME, load_checkpoint
+from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, load_checkpoint
 from faceauth.errors import UsageError
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import TEST, VAL
@@ -28,7 +28,6 @@ from faceauth.splits.leaks import refuse_leaks
 log = logging.getLogger(__name__)
 
 EMBEDDINGS_NAME = "embeddings.parquet"
-TEST_READS_NAME = "test_reads.jsonl"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def evaluate(
     """
     manifest = read_manifest(manifest_path)
     refuse_leaks(manifest)
-    rows = manifest.in_split(split)
+    rows = _limited(manifest.in_split(split), settings.limit)
     scores, embeddings, card = score_manifest(model, manifest, rows, settings=settings)
     write_embeddings(embeddings, output / EMBEDDINGS_NAME)
     n_reads = count_test_read(model, manifest) if split == TEST else _test_reads(model)
@@ -132,8 +131,7 @@ def score_manifest(
         The scores, the embeddings of the same pass, and the checkpoint's card.
     """
     detector, card = load_checkpoint(model)
-    if settings.limit and settings.limit < len(rows):
-        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, settings.limit).round().astype(int)]
+    rows = _limited(rows, settings.limit)
     with progress("scores", len(rows)) as advance:
         scores, features = score_rows(
             detector,
@@ -155,6 +153,12 @@ def score_manifest(
         features=features,
     )
     return scores, embeddings, card
+
+
+def _limited(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:
+    if limit is None or limit >= len(rows):
+        return rows
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, limit).round().astype(int)]
 
 
 def count_test_read(model: Path, manifest: Manifest) -> int:

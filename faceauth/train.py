@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from faceauth.config import write_config
 from faceauth.console import progress
+from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.detectors.checkpoint import Card, save_checkpoint
 from faceauth.detectors.detector import Detector, build_detector
 from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
@@ -37,7 +38,6 @@ from faceauth.scoring.metrics import compute_metric
 from faceauth.scoring.thresholds import THRESHOLD_RULES, choose_threshold
 from faceauth.splits.leaks import refuse_leaks
 from faceauth.training.batches import batches_of, plain_loader, train_loader
-from faceauth.training.degrade import DEGRADATIONS
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.run_folder import (

@@ -15,6 +15,7 @@ import faceauth
 from faceauth.cli import app
 from faceauth.clusters.plane import PROJECTIONS
 from faceauth.config import load_config
+from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.intake.faces import FACE_DETECTORS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
@@ -25,7 +26,6 @@ from faceauth.scoring.metrics import METRICS
 from faceauth.scoring.thresholds import THRESHOLD_RULES
 from faceauth.splits.balance import BALANCE_RULES
 from faceauth.splits.leaks import find_leaks
-from faceauth.training.degrade import DEGRADATIONS
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import OPTIMIZERS
 from faceauth.training.schedules import SCHEDULES

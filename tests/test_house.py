@@ -24,8 +24,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import from its own stage and from those before it.
 STAGES = (
-    "errors", "labels", "files", "versions", "memory", "registry", "console", "config", "intake", "splits",
-    "samples", "detectors", "training", "scoring", "clusters", "report", "train", "verbs", "cli",
+    "errors", "labels", "files", "versions", "memory", "registry", "console", "options", "config", "intake",
+    "splits", "samples", "degradations", "detectors", "training", "scoring", "clusters", "report", "train",
+    "verbs", "cli",
 )  # fmt: skip
 
 # What takes long to import, and so must not stand between a user and `faceauth --help`.

@@ -7,10 +7,10 @@ import torch
 
 import faceauth
 from faceauth.config import find_config, load_config
+from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.detector import build_detector
 from faceauth.scoring.thresholds import THRESHOLD_RULES
-from faceauth.training.degrade import DEGRADATIONS
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.schedules import Schedule

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from faceauth.degradations.degrade import DEGRADATIONS, degrade
 from faceauth.errors import ConfigError, InputError, UnknownNameError
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.training.batches import BalancedSampler, CropDataset, plain_loader, train_loader
-from faceauth.training.degrade import DEGRADATIONS, degrade
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import OPTIMIZERS, build_optimizer
 from faceauth.training.schedules import SCHEDULES, Schedule

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from faceauth.degradations.degrade import degrade
 from faceauth.errors import InputError
 from faceauth.intake.images import UnreadableImageError, read_image
 from faceauth.intake.manifest import Manifest, ManifestRow
-from faceauth.training.degrade import degrade
 from faceauth.training.settings import DataSettings
 
 

@@ -12,7 +12,7 @@ from faceauth.registry import Registry
 Degradation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # Each takes an image (height, width, 3) uint8 and a source of chance, and returns one of the same shape.
-DEGRADATIONS: Registry[Degradation] = Registry("degradation", package="faceauth.training.degrade")
+DEGRADATIONS: Registry[Degradation] = Registry("degradation", package="faceauth.degradations.degrade")
 
 
 @DEGRADATIONS.register("flip")

@@ -13,7 +13,7 @@ import pytest
 from planted import TINY_VIT, write_planted_manifest
 
 from faceauth.cli import app
-from faceauth.scoring.scores import read_scores
+from faceauth.scoring.score_tables import read_scores
 
 VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 

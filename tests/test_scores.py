@@ -21,7 +21,8 @@ from faceauth.scoring.evaluation import (
 from faceauth.scoring.figures import draw_evaluation_figures
 from faceauth.scoring.intervals import Rate
 from faceauth.scoring.metrics import METRICS, compute_metric
-from faceauth.scoring.scores import Scores, read_scores, write_scores
+from faceauth.scoring.score_tables import read_scores
+from faceauth.scoring.scores import Scores, write_scores
 from faceauth.scoring.thresholds import Threshold, choose_threshold
 
 HALF = Threshold(0.5, "half", "fixed", 0, 0)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from faceauth.errors import InputError
 from faceauth.labels import FAKE, REAL, SPLITS
-from faceauth.scoring.scores import Scores, read_scores
+from faceauth.scoring.score_tables import read_scores
+from faceauth.scoring.scores import Scores
 
 # Where crops and training states lie, thousands of files deep, and no results.
 _SKIPPED_FOLDERS = {*SPLITS, "checkpoints", "figures", "real", "fake"}

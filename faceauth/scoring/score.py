@@ -52,6 +52,9 @@ def score_rows(
         name: np.array([getattr(row, name) for row in rows], dtype=object)
         for name in ("destination_path", "folder", "split", "group")
     }
+    if any(row.frame is not None for row in rows):
+        videos = ["" if row.frame is None else row.image_path for row in rows]
+        columns["video"] = np.array(videos, dtype=object)
     targets = np.array([row.target for row in rows], dtype=np.int64)
     # A float32 softmax can exceed 1 by a rounding error.
     scores = Scores(**columns, target=targets, p_fake=np.clip(np.concatenate(p_fake), 0.0, 1.0))

@@ -20,7 +20,8 @@ from faceauth.scoring.evaluation import evaluate_scores, write_evaluation
 from faceauth.scoring.figures import draw_evaluation_figures
 from faceauth.scoring.intervals import Rate
 from faceauth.scoring.score import best_device, score_rows
-from faceauth.scoring.scores import Scores, read_scores
+from faceauth.scoring.score_tables import read_scores
+from faceauth.scoring.scores import Scores
 from faceauth.scoring.shortcuts import measure_shortcuts
 from faceauth.scoring.thresholds import Threshold, choose_threshold
 from faceauth.splits.leaks import refuse_leaks

@@ -155,3 +155,13 @@ def test_an_empty_workbook_has_no_header(tmp_path):
     openpyxl.Workbook().save(tmp_path / "a.xlsx")
     with pytest.raises(InputError, match="no header"):
         read_sheets(tmp_path / "a.xlsx")
+
+
+def test_a_workbook_that_unpacks_without_end_is_refused_before_it_is_opened(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.xlsx"
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["a"])
+    workbook.save(path)
+    monkeypatch.setattr("faceauth.intake.spreadsheet.MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(InputError, match=r"unpacks to [\d,]+ bytes; at most 1,000"):
+        read_sheets(path)

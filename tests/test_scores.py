@@ -16,8 +16,8 @@ from faceauth.scoring.evaluation import (
     format_table,
     format_value,
     iterate_folders,
-    write_evaluation,
 )
+from faceauth.scoring.evaluation_files import write_evaluation
 from faceauth.scoring.figures import draw_evaluation_figures
 from faceauth.scoring.intervals import Rate
 from faceauth.scoring.metrics import METRICS, compute_metric

@@ -6,28 +6,18 @@ folder's figures need both classes no less than the overall ones.
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
 
 from faceauth.errors import InputError
-from faceauth.files import whole_file, write_json
 from faceauth.labels import FAKE, ID2LABEL, REAL
 from faceauth.scoring.intervals import DEFAULT_DRAWS, Rate, measure_rates
-from faceauth.scoring.metrics import METRICS
-from faceauth.scoring.scores import Scores, write_scores
+from faceauth.scoring.scores import Scores
 from faceauth.scoring.thresholds import Threshold
 
 # What a short table shows of each folder; the files hold all metrics.
 FOLDER_HEADLINES = ("auroc", "balanced_accuracy", "eer")
-MAX_CELL_CHARACTERS = 32_767
-RATE_HEADER = ("metric", "value", "95 % from", "95 % to", "real faces", "fake faces", "meaning", "note")
 
 logger = logging.getLogger(__name__)
 
@@ -143,24 +133,6 @@ def iterate_folders(scores: Scores) -> Iterator[FolderRows]:
             yield FolderRows(title, target, own | (scores.target != target))
 
 
-def write_evaluation(document: dict[str, Any], scores: Scores, folder: Path) -> list[Path]:
-    """Writes `metrics.json`, `metrics.xlsx` and `scores.csv`, each whole or not at all.
-
-    Args:
-        document: What `evaluate_scores` returned.
-        scores: What it was given.
-        folder: Where to; made if need be.
-
-    Returns:
-        The paths of the three files.
-    """
-    paths = [folder / "metrics.json", folder / "metrics.xlsx", folder / "scores.csv"]
-    write_json(paths[0], document)
-    _write_workbook(document, paths[1])
-    write_scores(scores, paths[2])
-    return paths
-
-
 def format_table(document: dict[str, Any]) -> list[TableRow]:
     """Makes the table that people see: all metrics overall, and a few for each folder.
 
@@ -193,67 +165,3 @@ def _format_row(folder: str, metric: str, rate: dict[str, Any]) -> TableRow:
     if rate["ci95"] is not None:
         interval = " to ".join(format_value(bound) for bound in rate["ci95"])
     return TableRow(folder, metric, value, interval, f"{rate['n_real']} real, {rate['n_fake']} fake")
-
-
-def _write_workbook(document: dict[str, Any], path: Path) -> None:
-    workbook = Workbook()
-    overall = workbook.active
-    overall.title = "Overall"
-    _fill_sheet(overall, RATE_HEADER, [_rate_cells(*item) for item in document["overall"].items()])
-    by_folder = workbook.create_sheet("By folder")
-    cells = [
-        [folder, *_rate_cells(name, rate)]
-        for folder, rates in document["by_folder"].items()
-        for name, rate in rates.items()
-    ]
-    _fill_sheet(by_folder, ("folder", *RATE_HEADER), cells)
-    about = workbook.create_sheet("About")
-    threshold, shortcut = document["threshold"], document["shortcut_auroc"]
-    facts = [
-        ["split", document["split"]],
-        ["model", document["model"]],
-        ["threshold: fake if p_fake is at least", threshold["value"]],
-        ["threshold rule", threshold["rule"]],
-        ["threshold chosen on", threshold["chosen_on"]],
-        ["AUROC of metadata alone", shortcut["reason"] if shortcut["value"] is None else shortcut["value"]],
-        ["reads of the test split", document["test_reads"]],
-    ]
-    _fill_sheet(about, ("what", "value"), facts)
-    with whole_file(path) as draft:
-        workbook.save(draft)
-
-
-def _rate_cells(name: str, rate: dict[str, Any]) -> list[Any]:
-    low, high = rate["ci95"] or (None, None)
-    return [
-        name,
-        rate["value"],
-        low,
-        high,
-        rate["n_real"],
-        rate["n_fake"],
-        METRICS.get(name).meaning,
-        rate["reason"],
-    ]
-
-
-def _fill_sheet(sheet: Worksheet, header: tuple[str, ...], rows: list[list[Any]]) -> None:
-    widths = [0] * len(header)
-    for i, row in enumerate([list(header), *rows], start=1):
-        for j, content in enumerate(row, start=1):
-            cell = sheet.cell(row=i, column=j)
-            if isinstance(content, str):
-                text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", content)
-                cell.value = text[:MAX_CELL_CHARACTERS]
-                # A text that starts with "=" would become a formula.
-                cell.data_type = "s"
-                widths[j - 1] = max(widths[j - 1], len(text))
-            else:
-                cell.value = content
-                if isinstance(content, float):
-                    cell.number_format = "0.000"
-    for j, width in enumerate(widths, start=1):
-        sheet.cell(row=1, column=j).font = Font(bold=True)
-        sheet.column_dimensions[get_column_letter(j)].width = min(max(width, 8), 60) + 2
-    sheet.freeze_panes = "A2"
-    sheet.auto_filter.ref = sheet.dimensions

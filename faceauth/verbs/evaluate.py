@@ -16,7 +16,8 @@ from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, load_check
 from faceauth.errors import UsageError
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import TEST, VAL
-from faceauth.scoring.evaluation import evaluate_scores, write_evaluation
+from faceauth.scoring.evaluation import evaluate_scores
+from faceauth.scoring.evaluation_files import write_evaluation
 from faceauth.scoring.figures import draw_evaluation_figures
 from faceauth.scoring.intervals import Rate
 from faceauth.scoring.score import best_device, score_rows

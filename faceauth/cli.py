@@ -38,7 +38,7 @@ from faceauth.options import (
 FAILED_ITEMS = 3
 INTERRUPTED = 130
 # The other verbs take minutes at most and begin anew.
-RESUMABLE = ("prepare", "train", "quickstart")
+RESUMABLE = ("prepare", "train", "quickstart", "robustness", "matrix")
 
 app = typer.Typer(
     name="faceauth",
@@ -118,8 +118,8 @@ def quickstart(
 
     Example: faceauth quickstart
     """
-    from faceauth.scoring.evaluation import format_table
-    from faceauth.verbs.audit import describe_ruler
+    from faceauth.evaluation.document_text import format_table
+    from faceauth.shortcuts.shortcuts import describe_ruler
     from faceauth.verbs.quickstart import quickstart
 
     done = quickstart(
@@ -151,7 +151,7 @@ def prepare(
         Path | None,
         typer.Option(
             "--groups",
-            help="CSV with the columns path, group; groups never straddle splits.",
+            help="CSV with the columns path, group, identity; neither straddles splits.",
             show_default=False,
         ),
     ] = None,
@@ -232,6 +232,15 @@ def audit(
             "--output", "-o", help="Folder for audit.json; the manifest's if not given.", show_default=False
         ),
     ] = None,
+    equalise: Annotated[
+        Path | None,
+        typer.Option(
+            "--equalise",
+            help="Write a prepared folder there, all crops scaled and encoded alike, and say what remains.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = 2,
     seed: Seed = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -241,26 +250,24 @@ def audit(
     Example: faceauth audit prepared/
     """
     from faceauth.intake.manifest import read_manifest
-    from faceauth.verbs.audit import audit_rows, describe_ruler, write_audit
+    from faceauth.verbs.audit import audit_manifest, write_audit
+    from faceauth.verbs.audit_text import print_audit, print_remains
 
     found = read_manifest(manifest)
-    result = audit_rows(found.rows, seed=seed)
+    result = audit_manifest(found, seed=seed)
     write_audit(result, output or found.root)
     document = result.to_json()
+    if not as_json:
+        print_audit(document, result.leaks.describe())
+    if equalise is not None:
+        from faceauth.verbs.equalise import equalise as equalise_crops
+
+        document["equalised"] = equalise_crops(found, equalise, seed=seed, workers=workers).document
+        if not as_json:
+            print_remains(document["equalised"])
+            print(f"Equalised: {equalise}")
     if as_json:
         _print_json(document)
-    else:
-        rates = {"all": document["shortcuts"]["overall"], **document["shortcuts"]["by_folder"]}
-        print_table(
-            ["metadata alone against", "AUROC", "95 % interval", "real", "fake"],
-            [
-                [name, *_rate_cells(rate), str(rate["n_real"]), str(rate["n_fake"])]
-                for name, rate in rates.items()
-            ],
-        )
-        print()
-        print(describe_ruler(document["shortcuts"]))
-        print(f"Leaks: {result.leaks.describe()}.")
     return 1 if result.leaks.any else 0
 
 
@@ -324,14 +331,33 @@ def evaluate(
         Path | None,
         typer.Option(
             "--scores",
-            help="CSV or Parquet with p_fake and target, by any tool, instead of a model.",
+            help="CSV or Parquet of any tool, with path or target, and p_fake, p_real, logit_fake or "
+            "logit_real; instead of a model.",
             show_default=False,
         ),
     ] = None,
+    score_column: Annotated[
+        str | None,
+        typer.Option(
+            "--score-column", help="With --scores: the column, if it has another name.", show_default=False
+        ),
+    ] = None,
+    score_means: Annotated[
+        str, typer.Option("--score-means", help="What it holds: p_fake, p_real, logit_fake or logit_real.")
+    ] = "p_fake",
     split: Split = "test",
     threshold_rule: Annotated[
-        str, typer.Option("--threshold-rule", help="With --scores: half, youden or best_f1.")
+        str,
+        typer.Option(
+            "--threshold-rule", help="With --scores: half, youden, best_f1, fpr=0.05, cost=5 or value=0.6."
+        ),
     ] = "half",
+    calibration: Annotated[
+        str,
+        typer.Option(
+            "--calibration", help="With --scores: none, temperature, platt or isotonic, fitted on val."
+        ),
+    ] = "none",
     batch_size: BatchSize = 32,
     workers: Workers = 2,
     device: Device = None,
@@ -347,14 +373,26 @@ def evaluate(
     _check_split(split)
     if scores is None and (model is None or manifest is None):
         raise UsageError("Nothing to evaluate was given.", "Use --model M --manifest F, or --scores FILE.")
-    if scores is not None and (model is not None or manifest is not None):
-        raise UsageError("--scores takes the place of --model and --manifest.", "Leave those out.")
+    if scores is not None and model is not None:
+        raise UsageError("--scores takes the place of --model.", "Leave one of them out.")
+    if scores is None and score_column is not None:
+        raise UsageError("--score-column belongs to --scores.", "Leave it out.")
 
-    from faceauth.scoring.evaluation import format_table
+    from faceauth.evaluation.document_text import describe_evaluation, format_table
     from faceauth.verbs.evaluate import ScoringSettings, evaluate, evaluate_table
 
     if scores is not None:
-        document = evaluate_table(scores, output, split=split, rule=threshold_rule, seed=seed)
+        document = evaluate_table(
+            scores,
+            output,
+            split=split,
+            rule=threshold_rule,
+            calibration=calibration,
+            column=score_column,
+            meaning=score_means,
+            manifest_path=manifest,
+            seed=seed,
+        )
     else:
         assert model is not None
         assert manifest is not None
@@ -366,6 +404,95 @@ def evaluate(
         _print_json(document)
     else:
         _print_metrics(format_table(document))
+        print()
+        for sentence in describe_evaluation(document):
+            print(sentence)
+
+
+@verb
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="FIRST", help="Scores table, or a folder that evaluate wrote.")
+    ],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="The same of a second detector, on the same faces.")
+    ],
+    output: Output,
+    split: Split = "test",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two detectors on the same faces: differences with intervals and p-values.
+
+    Example: faceauth compare results/deit results/densenet --output compared/
+    """
+    _check_split(split)
+
+    from faceauth.verbs.compare import compare, format_comparison
+
+    document = compare(first, second, output, split=split, seed=seed)
+    if as_json:
+        _print_json(document)
+        return
+    print_table(
+        ["on", "metric", "first", "second", "difference", "95 % interval", "p"], format_comparison(document)
+    )
+    print()
+    print("Differences are first minus second; p of the generators by Holm's correction over all of them.")
+
+
+@verb
+def robustness(
+    model: Model,
+    manifest: ManifestPath,
+    output: Output,
+    split: Split = "test",
+    suite: Annotated[str, typer.Option("--suite", help="genimage, quick or full.")] = "full",
+    degradation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--degradation",
+            help="Only this one of the suite, such as jpeg; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    device: Device = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score degraded crops, level by level, and say what each degradation costs.
+
+    Example: faceauth robustness --model runs/first --manifest prepared/ --output robustness/ --suite quick
+    """
+    _check_split(split)
+
+    from faceauth.verbs.evaluate import ScoringSettings
+    from faceauth.verbs.robustness import format_levels, robustness
+
+    settings = ScoringSettings(batch_size=batch_size, workers=workers, device=device, seed=seed, limit=limit)
+    document = robustness(
+        model,
+        manifest,
+        output,
+        split=split,
+        suite=suite,
+        only=tuple(degradation or ()),
+        settings=settings,
+        overwrite=overwrite,
+    )
+    if as_json:
+        _print_json(document)
+        return
+    print_table(
+        ["degradation", "level", "AUROC", "95 % interval", "drop", "95 % interval", "balanced accuracy"],
+        format_levels(document),
+    )
 
 
 @verb
@@ -426,6 +553,136 @@ def embed(
     print()
     for name, measure in document["measures"].items():
         print(f"{name}: {_value(measure)} — {measure['meaning']}")
+
+
+@verb
+def spectra(
+    manifest: ManifestPath,
+    output: Output,
+    split: Annotated[str, typer.Option("--split", help="train, val, test or all.")] = "all",
+    on: Annotated[str, typer.Option("--on", help="pixels, residuals or both.")] = "both",
+    native: Annotated[
+        bool | None,
+        typer.Option(
+            "--native/--crops",
+            help="Patches of the source images, not resampled; or the prepared crops.",
+            show_default="native if the source images are there",
+        ),
+    ] = None,
+    patch_px: Annotated[
+        int | None,
+        typer.Option(
+            "--patch-px",
+            help="Side of the patches, a multiple of 16; chosen by the faces if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="At most so many of each source.", show_default=False),
+    ] = None,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Average the spectra of each source and search them for the peaks that generators leave.
+
+    Example: faceauth spectra --manifest prepared/ --output spectra/
+    """
+    if split != "all":
+        _check_split(split)
+
+    from faceauth.verbs.spectra import SpectraSettings, count_unreadable, format_peaks, spectra
+
+    settings = SpectraSettings(on=on, native=native, patch_px=patch_px, limit=limit, workers=workers)
+    document = spectra(manifest, output, split=split, settings=settings)
+    n_unreadable = count_unreadable(document)
+    if as_json:
+        _print_json(document)
+    else:
+        print_table(
+            ["class", "source", "n", "kind", "cycles per px", "fraction", "dB", "z", "what"],
+            format_peaks(document),
+        )
+        if n_unreadable:
+            print(f"{n_unreadable} pictures could not be used; spectra.json says why.", file=sys.stderr)
+    return FAILED_ITEMS if n_unreadable else 0
+
+
+@verb
+def matrix(
+    output: Output,
+    config: Annotated[
+        str, typer.Option("--config", help="YAML file of a study, or the name of a shipped one.")
+    ] = "matrix",
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="Prepared folder, or a manifest file.", show_default=False),
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scores",
+            metavar="NAME=FILE",
+            help="A scores table by any tool, one row of the matrix each, instead of trainings.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: Set = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, max=256, help="Processes that share the trainings.")
+    ] = 1,
+    launcher: Annotated[
+        str,
+        typer.Option(
+            "--launcher", help="What starts each training, such as 'accelerate launch'.", show_default=False
+        ),
+    ] = "",
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train the detectors of a plan, such as one a generator, and test each on every source.
+
+    Example: faceauth matrix --config matrix --manifest prepared/ --output matrix/
+    """
+    from faceauth.config import load_config
+    from faceauth.verbs.matrix import describe_study, format_matrix, matrix, matrix_of_tables
+    from faceauth.verbs.study import MatrixSettings, find_study
+
+    if scores is not None:
+        if manifest is not None:
+            raise UsageError("--scores takes the place of --manifest.", "Leave one of them out.")
+        document = matrix_of_tables(scores, output)
+    else:
+        flags = {"manifest": manifest, "output": output}
+        overrides = [
+            *(set_ or []),
+            *(f"{key}={json.dumps(str(value))}" for key, value in flags.items() if value is not None),
+        ]
+        settings = load_config(MatrixSettings, find_study(config), overrides)
+        if dry_run:
+            described = describe_study(settings, limit=limit)
+            if as_json:
+                _print_json(described)
+            else:
+                _print_study(described)
+            return 0
+        document = matrix(settings, jobs=jobs, launcher=launcher, limit=limit, overwrite=overwrite)
+    if as_json:
+        _print_json(document)
+    else:
+        print_table(
+            ["training", "AUROC seen", "unseen", "all generators", "worst not seen", "new reals called real"],
+            format_matrix(document),
+        )
+        print()
+        print(output / "matrix.png")
+    for name, reason in document["failed"].items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return FAILED_ITEMS if document["failed"] else 0
 
 
 @verb
@@ -527,11 +784,20 @@ def _print_prepared(summary: dict[str, Any]) -> None:
     print(f"{speed}; {summary['groups']['n']:,} groups")
 
 
-def _rate_cells(rate: dict[str, Any]) -> list[str]:
-    if rate["value"] is None:
-        return ["-", rate["reason"] or ""]
-    interval = f"{rate['ci95'][0]:.3f} to {rate['ci95'][1]:.3f}" if rate["ci95"] else "-"
-    return [f"{rate['value']:.3f}", interval]
+def _print_study(described: list[dict[str, Any]]) -> None:
+    print_table(
+        ["training", "sources", "real", "fake", "epochs", "state"],
+        [
+            [
+                entry["name"],
+                str(len(entry["folders"])),
+                *(f"{entry['n_train'][label]:,}" for label in ("real", "fake")),
+                str(entry["epochs"]),
+                entry["state"],
+            ]
+            for entry in described
+        ],
+    )
 
 
 def _value(measure: dict[str, Any]) -> str:

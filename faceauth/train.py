@@ -26,20 +26,25 @@ from torch.utils.data import DataLoader
 
 from faceauth.config import write_config
 from faceauth.console import progress
+from faceauth.decisions.calibration import CALIBRATIONS, fit_calibration
+from faceauth.decisions.conformal import choose_unsure_band
+from faceauth.decisions.threshold_rules import parse_rule
+from faceauth.decisions.thresholds import choose_threshold, list_thresholds, refuse_too_few_faces
 from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.detectors.checkpoint import Card, save_checkpoint
-from faceauth.detectors.detector import Detector, build_detector
+from faceauth.detectors.detector import Detector, build_detector, p_fake_of_logits
 from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
 from faceauth.intake.collect import collected_with
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import CLASSES, FAKE, REAL, TRAIN, VAL
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric
-from faceauth.scoring.thresholds import THRESHOLD_RULES, choose_threshold
+from faceauth.shortcuts.shortcuts import describe_ruler, measure_shortcuts
 from faceauth.splits.leaks import refuse_leaks
 from faceauth.training.batches import batches_of, plain_loader, train_loader
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
+from faceauth.training.plans import select_share
 from faceauth.training.run_folder import (
     CHECKPOINT_NAME,
     Counters,
@@ -58,6 +63,8 @@ from faceauth.versions import installed_versions
 log = logging.getLogger(__name__)
 
 TRACKED = ("train_loss", "val_loss", "val_auroc", "learning_rate")
+# Enough for bounds some 0.01 to either side; a training should not wait longer.
+MAX_RULER_ROWS = 5000
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -77,6 +84,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     """
     _check_names(settings)
     manifest, rows = _read_rows(settings)
+    refuse_too_few_faces(settings.threshold_rule, n_real=sum(row.target == REAL for row in rows[VAL]))
     output = Path(settings.output)
     checkpoint = output / CHECKPOINT_NAME
     accelerator = _make_accelerator(settings, output)
@@ -104,6 +112,8 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     counters: dict[str, Counters] = {"run": state, "schedule": schedule}
 
     _print_header(settings, detector, rows, accelerator, updates_per_epoch)
+    if accelerator.is_main_process:
+        log.info("ruler      %s", _ruler(rows, seed=settings.seed))
     if dry_run:
         return checkpoint
     finished = (
@@ -198,7 +208,8 @@ def judge(
         accelerator: Gathers from all processes.
 
     Returns:
-        Targets (n,) int and `p_fake` (n,) float64 in the order of the rows, and the mean cross entropy.
+        Targets (n,) int and `p_fake` (n,) float64, not calibrated, in the order of the rows, and the mean
+        cross entropy.
     """
     model.eval()
     gathered = []
@@ -210,14 +221,15 @@ def judge(
     order = positions.argsort()
     targets, logits = targets[order], logits[order]
     loss = float(torch.nn.functional.cross_entropy(logits, targets))
-    return targets.numpy(), logits.double().softmax(dim=-1)[:, FAKE].numpy(), loss
+    return targets.numpy(), p_fake_of_logits(logits).numpy(), loss
 
 
 def _check_names(settings: TrainSettings) -> None:
     # A name that is needed only after an epoch must not cost an epoch to be found wrong.
-    THRESHOLD_RULES.get(settings.threshold_rule)
+    parse_rule(settings.threshold_rule)
+    CALIBRATIONS.get(settings.calibration)
     for name in settings.data.augment:
-        DEGRADATIONS.get(name)
+        DEGRADATIONS.get(name).check()
 
 
 def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[ManifestRow]]]:
@@ -236,6 +248,8 @@ def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[Manife
                     f"Sources in it: {', '.join(sorted({row.folder for row in manifest.rows}))}.",
                 )
             rows[split] = found = [row for row in found if row.folder in wanted]
+        if split == TRAIN:
+            rows[split] = found = select_share(found, share=settings.data.share, seed=settings.seed)
         missing = [label for label in CLASSES if not any(row.target_class == label for row in found)]
         if missing:
             raise ManifestError(
@@ -291,7 +305,7 @@ def _print_header(
         f"device     {accelerator.device}, {accelerator.num_processes} process(es), {settings.precision}",
         f"train      {len(rows[TRAIN]):,} crops: "
         + ", ".join(f"{label} {name} {n:,}" for (label, name), n in sorted(sources.items())),
-        f"val        {len(rows[VAL]):,} crops; epoch and threshold are chosen on them",
+        f"val        {len(rows[VAL]):,} crops; epoch, calibration, threshold and unsure band come from them",
         f"drawing    {settings.data.draw}; augmentation {settings.data.augment or 'none'}",
         f"update     {images} images; {updates:,} updates an epoch, at most {settings.epochs} epochs",
         f"learning   {settings.optimizer.name}, rate {settings.optimizer.learning_rate:g}, "
@@ -300,6 +314,14 @@ def _print_header(
     ]
     for line in lines:
         log.info("%s", line)
+
+
+def _ruler(rows: dict[str, list[ManifestRow]], *, seed: int) -> str:
+    """Says how far the files' metadata alone goes on what is trained on, to be held against the val AUROC."""
+    seen = rows[TRAIN] + rows[VAL]
+    if len(seen) > MAX_RULER_ROWS:
+        seen = [seen[i] for i in np.linspace(0, len(seen) - 1, MAX_RULER_ROWS).astype(int)]
+    return describe_ruler(measure_shortcuts(seen, seed=seed).to_json())
 
 
 def _make_card(
@@ -312,12 +334,25 @@ def _make_card(
     *,
     epoch: int,
 ) -> Card:
-    threshold = choose_threshold(targets, p_fake, rule=settings.threshold_rule, chosen_on=VAL)
+    groups = np.array([row.group for row in rows[VAL]], dtype=object)
+    calibration = fit_calibration(targets, p_fake, method=settings.calibration, chosen_on=VAL)
+    p_fake = calibration.apply(p_fake)
+    threshold = choose_threshold(
+        targets, p_fake, rule=settings.threshold_rule, chosen_on=VAL, groups=groups, seed=settings.seed
+    )
+    unsure = choose_unsure_band(
+        targets,
+        p_fake,
+        coverage=settings.unsure_coverage,
+        threshold=threshold.value,
+        chosen_on=VAL,
+        groups=groups,
+    )
     rates = measure_rates(
         targets,
         p_fake,
         threshold=threshold.value,
-        groups=np.array([row.group for row in rows[VAL]], dtype=object),
+        groups=groups,
         metrics=("auroc", "balanced_accuracy"),
         seed=settings.seed,
     )
@@ -335,6 +370,9 @@ def _make_card(
         metrics={name: rate.to_json() for name, rate in rates.items()},
         epoch=epoch,
         versions=installed_versions(),
+        thresholds=list_thresholds(targets, p_fake, chosen_on=VAL, groups=groups, seed=settings.seed),
+        calibration=calibration.to_json(),
+        unsure=unsure.to_json(),
     )
 
 

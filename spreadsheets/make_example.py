@@ -81,10 +81,9 @@ def example_rows() -> list[ManifestRow]:
         reason=f"the same bytes as {used[0].image_path}",
     )
     distant = replace(
-        _row("fake", "example_diffusion", "crowd_07"),
+        _without_crop(_row("fake", "example_diffusion", "crowd_07")),
         status=TOO_SMALL,
         reason="the face is 31 px long; at least 40 are wanted",
-        phash="",
         box=(702.5, 388.0, 727.25, 419.0),
         p_face=0.962114,
     )
@@ -98,9 +97,12 @@ def example_rows() -> list[ManifestRow]:
         status=UNREADABLE,
         reason="the file is empty (0 bytes)",
         group="dora",
+        identity="dora",
     )
     faceless = [
-        replace(_row("real", "street", stem), status=NO_FACE, reason=reason, phash="", box=None, p_face=None)
+        _without_crop(
+            replace(_row("real", "street", stem), status=NO_FACE, reason=reason, box=None, p_face=None)
+        )
         for stem, reason in (
             ("empty_bench", "none found"),
             ("shop_window", "best p_face 0.72 of at least 0.9 wanted"),
@@ -156,6 +158,7 @@ def _row(target_class: str, folder: str, stem: str, *, person: str = "", split: 
         target_class=target_class,
         target=LABEL2ID[target_class],
         group=person or digits[:16],
+        identity=person,
         sha256=digits,
         phash=_digits(f"look of {name}"),
         box=(left, top, left + side, top + 1.25 * side),
@@ -164,8 +167,17 @@ def _row(target_class: str, folder: str, stem: str, *, person: str = "", split: 
         height=1200 if is_photo else 1024,
         format="JPEG",
         jpeg_quality=92 if is_photo else 90,
+        jpeg_subsampling="4:2:0",
         n_bytes=180_000 + int(digits[8:12], 16),
+        mean_red=90.0 + int(digits[12:14], 16) / 4,
+        mean_green=80.0 + int(digits[14:16], 16) / 4,
+        mean_blue=70.0 + int(digits[16:18], 16) / 4,
+        sharpness=round(2.0 + int(digits[18:20], 16) / 512, 4),
     )
+
+
+def _without_crop(row: ManifestRow) -> ManifestRow:
+    return replace(row, phash="", mean_red=None, mean_green=None, mean_blue=None, sharpness=None)
 
 
 def _digits(text: str) -> str:

@@ -78,6 +78,19 @@ def test_the_threshold_comes_from_val_and_every_figure_has_its_n(chain):
                 assert facts["ci95"][0] <= facts["value"] <= facts["ci95"][1]
 
 
+def test_the_unsure_band_covers_both_classes_of_other_people_as_often_as_it_says(chain):
+    metrics = json.loads((chain.output / "test" / "metrics.json").read_text())
+    unsure = metrics["unsure"]
+    assert (unsure["chosen_on"], unsure["coverage"]) == ("val", 0.9)
+    assert unsure["low"] <= metrics["threshold"]["value"] <= unsure["high"]
+    for name in ("covered_real", "covered_fake"):
+        # Twelve people chose the band and other people are judged: what is stated must be possible.
+        assert unsure[name]["value"] >= 0.8
+        assert unsure[name]["ci95"][1] >= unsure["coverage"]
+    # And it is bought by no more doubt than it takes.
+    assert unsure["share_unsure"]["value"] < 0.4
+
+
 def test_every_look_at_the_test_split_was_counted(chain):
     reads = (chain.output / "run" / "checkpoint" / "test_reads.jsonl").read_text().splitlines()
     assert len(reads) == chain.document["metrics"]["test_reads"] == 1

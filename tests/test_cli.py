@@ -70,7 +70,7 @@ def test_evaluate_writes_the_contract(trained, run_cli, tmp_path):
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads((tmp_path / "metrics.json").read_text())
-    assert set(document) == {
+    assert set(document) >= {
         "split",
         "model",
         "threshold",
@@ -108,7 +108,24 @@ def test_scores_of_any_tool_get_the_same_figures(trained, run_cli, tmp_path):
     )
     theirs = json.loads(again.stdout)
     assert theirs["overall"]["auroc"] == ours["overall"]["auroc"]
-    assert theirs["threshold"] == {"value": 0.5, "rule": "half", "chosen_on": "fixed"}
+    assert [theirs["threshold"][name] for name in ("value", "rule", "chosen_on")] == [0.5, "half", "fixed"]
+
+
+def test_scores_of_any_tool_take_the_truth_from_a_manifest(trained, run_cli, tmp_path):
+    model = ["--model", trained / "run", "--manifest", trained / "prepared"]
+    ours = json.loads(run_cli("evaluate", *model, "--output", tmp_path / "ours", "--json").stdout)
+    scores = read_scores(tmp_path / "ours" / "scores.csv")
+    lines = ["path,verdict"] + [
+        f"{path},{1 - p}" for path, p in zip(scores.destination_path, scores.p_fake, strict=True)
+    ]
+    (tmp_path / "theirs.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    told = ["--score-column", "verdict", "--score-means", "p_real", "--manifest", trained / "prepared"]
+    done = run_cli("evaluate", "--scores", tmp_path / "theirs.csv", *told, "--output", tmp_path, "--json")
+    assert done.exit_code == 0, done.stderr
+    theirs = json.loads(done.stdout)
+    assert theirs["overall"]["auroc"] == ours["overall"]["auroc"]
+    assert theirs["shortcut_auroc"] == ours["shortcut_auroc"]
+    assert set(theirs["by_folder"]) == set(ours["by_folder"])
 
 
 def test_a_table_for_people_states_values_intervals_and_n(trained, run_cli, tmp_path):
@@ -155,7 +172,7 @@ def test_models_lists_parameters_and_sources(run_cli):
     ("words", "code", "said"),
     [
         (["evaluate", "--output", "OUT"], 2, "--scores"),
-        (["evaluate", "--output", "OUT", "--scores", "x.csv", "--model", "m"], 2, "Leave those out"),
+        (["evaluate", "--output", "OUT", "--scores", "x.csv", "--model", "m"], 2, "Leave one of them out"),
         (["evaluate", "--output", "OUT", "--scores", "missing.csv"], 1, "missing.csv"),
         (
             ["evaluate", "--output", "OUT", "--model", "OUT", "--manifest", "PREPARED", "--split", "tset"],

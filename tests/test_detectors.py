@@ -1,5 +1,6 @@
 """Detectors: building, loading, saving, and what their scores and embeddings are."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from transformers import AutoModelForImageClassification, ViTConfig, ViTForImage
 
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.checkpoint import Card, load_checkpoint, save_checkpoint
-from faceauth.detectors.detector import build_detector, scores_and_features
+from faceauth.detectors.detector import build_detector, p_fake_of_logits, scores_and_features
 from faceauth.errors import DetectorError, UnknownNameError
 from faceauth.intake.crop import CropSettings
 from faceauth.labels import FAKE, ID2LABEL, LABEL2ID, REAL
@@ -57,11 +58,11 @@ def some_card(name):
     )
 
 
-def save(detector, folder):
+def save(detector, folder, *, card=None):
     save_checkpoint(
         folder,
         detector,
-        some_card(detector.name),
+        card or some_card(detector.name),
         write_train_config=lambda path: path.write_text("epochs: 3\n"),
     )
     return folder
@@ -125,7 +126,8 @@ def test_embedding_is_what_the_last_layer_turns_into_logits(name):
     p_fake, features = scores_and_features(detector, pixel_values)
     heads = [detector.model.get_submodule(head) for head in detector.architecture.heads]
     if len(heads) == 1:
-        torch.testing.assert_close(heads[0](features).softmax(-1)[:, FAKE], p_fake)
+        expected = heads[0](features).softmax(-1)[:, FAKE].detach().double()
+        torch.testing.assert_close(expected, p_fake, rtol=1e-5, atol=1e-6)
     # One image alone has the embedding that it has among others: no batch statistics.
     alone = scores_and_features(detector, pixel_values[2:3])[1]
     torch.testing.assert_close(alone[0], features[2], rtol=1e-4, atol=1e-5)
@@ -141,7 +143,7 @@ def test_deit_logits_are_the_mean_of_both_heads_and_its_embedding_the_mean_of_bo
             detector.model.cls_classifier(tokens[:, 0]) + detector.model.distillation_classifier(tokens[:, 1])
         ) / 2
     p_fake, features = scores_and_features(detector, pixel_values)
-    torch.testing.assert_close(p_fake, logits.softmax(-1)[:, FAKE])
+    torch.testing.assert_close(p_fake, logits.softmax(-1)[:, FAKE].double(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(features, tokens[:, :2].mean(dim=1).detach())
 
 
@@ -152,6 +154,20 @@ def test_p_fake_rises_with_the_fake_logit():
         detector.model.classifier.bias[FAKE] += 5
         detector.model.classifier.bias[REAL] -= 5
     assert scores_and_features(detector, detector.pixel_values(some_images()))[0].min() > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_that_a_float32_softmax_would_tie_stay_apart(dtype):
+    # Exact in either type.
+    logits = torch.zeros(5, 2, dtype=dtype)
+    logits[:, FAKE] = torch.tensor([-30.0, -1.0, 1.0, 18.0, 30.0])
+    p_fake = p_fake_of_logits(logits)
+    assert p_fake.dtype == torch.float64
+    assert (p_fake.diff() > 0).all()
+    assert float(logits[-1].float().softmax(-1)[FAKE]) == 1.0
+    torch.testing.assert_close(p_fake[1:3], torch.tensor([0.2689414214, 0.7310585786], dtype=torch.float64))
+    # Both classes are exactly as sure.
+    torch.testing.assert_close(p_fake[0], 1 - p_fake[-1], rtol=1e-2, atol=0.0)
 
 
 def test_package_weights_fill_all_but_the_classifier():
@@ -258,6 +274,36 @@ def test_pickled_weights_are_not_opened(tmp_path):
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
     with pytest.raises(DetectorError, match=r"faceauth\.json"):
         load_checkpoint(tmp_path)
+
+
+def test_a_card_keeps_calibration_thresholds_and_band_and_the_model_card_tells_of_them(tmp_path):
+    card = dataclasses.replace(
+        some_card("vit"),
+        calibration={"method": "platt", "chosen_on": "val", "parameters": {"slope": 0.5, "offset": 0.1}},
+        thresholds=[{"rule": "fpr=0.01", "value": None, "reason": "too few"}],
+        unsure={"low": 0.21, "high": 0.83, "coverage": 0.95, "chosen_on": "val"},
+    )
+    folder = save(tiny("vit"), tmp_path / "checkpoint", card=card)
+    assert load_checkpoint(folder)[1] == card
+    text = " ".join((folder / "README.md").read_text("utf-8").split())
+    for words in (
+        "`platt`, fitted on val",
+        "scores that are not calibrated",
+        "0.2100 up to 0.8300",
+        "at most 5 %",
+    ):
+        assert words in text
+
+
+def test_a_card_from_before_calibration_is_read_as_one_without(tmp_path):
+    folder = save(tiny("vit"), tmp_path / "checkpoint")
+    facts = json.loads((folder / "faceauth.json").read_text("utf-8"))
+    for newer in ("calibration", "thresholds", "unsure"):
+        del facts[newer]
+    (folder / "faceauth.json").write_text(json.dumps(facts), "utf-8")
+    card = load_checkpoint(folder)[1]
+    assert (card.calibration, card.thresholds, card.unsure) == ({"method": "none"}, [], {})
+    assert "There is no unsure band" in (folder / "README.md").read_text("utf-8")
 
 
 def test_an_older_checkpoint_stays_when_saving_fails(tmp_path):

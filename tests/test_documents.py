@@ -15,7 +15,10 @@ import faceauth
 from faceauth.cli import app
 from faceauth.clusters.plane import PROJECTIONS
 from faceauth.config import load_config
+from faceauth.decisions.calibration import CALIBRATIONS
+from faceauth.decisions.threshold_rules import THRESHOLD_RULES
 from faceauth.degradations.degrade import DEGRADATIONS
+from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.intake.faces import FACE_DETECTORS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
@@ -23,19 +26,20 @@ from faceauth.intake.tables import read_table
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.samples.subjects import SIMULATED_GENERATORS
 from faceauth.scoring.metrics import METRICS
-from faceauth.scoring.thresholds import THRESHOLD_RULES
+from faceauth.scoring.pooling import POOLING_RULES
 from faceauth.splits.balance import BALANCE_RULES
 from faceauth.splits.leaks import find_leaks
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import OPTIMIZERS
+from faceauth.training.plans import PLANS
 from faceauth.training.schedules import SCHEDULES
 from faceauth.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spreadsheets").glob("*.md")])
 REGISTRIES = (
-    BALANCE_RULES, DEGRADATIONS, DETECTORS, FACE_DETECTORS, LOSSES, METRICS, OPTIMIZERS, PROJECTIONS,
-    SCHEDULES, SIMULATED_GENERATORS, THRESHOLD_RULES,
+    BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, FACE_DETECTORS, LOSSES, METRICS, OPTIMIZERS,
+    PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES, THRESHOLD_RULES,
 )  # fmt: skip
 # A word that ends a command in a shell.
 SHELL_BREAKS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}

@@ -32,6 +32,7 @@ ROW = ManifestRow(
     target_class="real",
     target=1,
     group="person-1",
+    identity="ann; bob",
     sha256="0f" * 32,
     phash="a0" * 32,
     box=(1.5, -2.25, 30.0, 40.75),
@@ -40,7 +41,12 @@ ROW = ManifestRow(
     height=480,
     format="JPEG",
     jpeg_quality=83,
+    jpeg_subsampling="4:2:0",
     n_bytes=5_000_000_000,
+    mean_red=127.53,
+    mean_green=98.07,
+    mean_blue=0.0,
+    sharpness=2.7183,
 )
 FAKE_ROW = replace(
     ROW,
@@ -232,6 +238,22 @@ def test_missing_numbers_of_other_tools_are_missing(tmp_path):
     ]
 
 
+def test_a_manifest_of_an_older_version_is_read_and_what_it_lacks_is_missing(tmp_path):
+    write_manifest([ROW], tmp_path)
+    newer = ("identity", "jpeg_subsampling", "mean_red", "mean_green", "mean_blue", "sharpness")
+    older = pq.read_table(tmp_path / "manifest.parquet").drop_columns(list(newer))
+    pq.write_table(older, tmp_path / "older.parquet")
+    (row,) = read_manifest(tmp_path / "older.parquet").rows
+    assert row == replace(
+        ROW, identity="", jpeg_subsampling="", mean_red=None, mean_green=None, mean_blue=None, sharpness=None
+    )
+
+
+def test_a_cell_names_several_people_each_once():
+    assert replace(ROW, identity=" ann;bob ; ;ann").identities == ("ann", "bob")
+    assert replace(ROW, identity="").identities == ()
+
+
 def test_a_folder_called_like_a_column_is_no_column(tmp_path):
     folder = tmp_path / "split=val" / "target=0"
     write_manifest([ROW], folder)
@@ -251,6 +273,7 @@ def test_a_folder_called_like_a_column_is_no_column(tmp_path):
         ("width", "inf", "width is 'inf'"),
         ("width", "1e400", "width is '1e400'"),
         ("p_face", "high", "p_face is 'high'"),
+        ("sharpness", "very", "sharpness is 'very'"),
         ("box", "1 2 3", "box has 3 numbers"),
         ("box", "1 2 3 x", "box is 'x'"),
         ("box", 5, "box has 1 numbers"),

@@ -6,10 +6,15 @@ import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from faceauth.errors import InputError, UnknownNameError
+from faceauth.scoring import resampling
 from faceauth.scoring.intervals import measure_rates
-from faceauth.scoring.metrics import METRICS, compute_metric, compute_metrics, tally_scores
+from faceauth.scoring.metric_kinds.rankings import recall_at_fpr
+from faceauth.scoring.metrics import METRICS, compute_metric, compute_metrics
+from faceauth.scoring.resampling import number_groups, resample_tallies
+from faceauth.scoring.tally import tally_scores
 
 # Few distinct values, so that ties are common.
 SCORES = st.one_of(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1, width=32))
@@ -127,6 +132,38 @@ def test_calibration_error_of_calibrated_scores_is_small():
     assert value("ece", targets, p_fake**3) > 0.1
 
 
+@settings(max_examples=80, deadline=None)
+@given(both_classes(), st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]))
+def test_recall_at_a_limit_is_the_highest_point_of_scikit_learns_roc_curve(scores, limit):
+    targets, p_fake = scores
+    fpr, tpr, _ = sklearn.metrics.roc_curve(targets == 0, p_fake, drop_intermediate=False)
+    tally = tally_scores(targets, p_fake)
+    assert float(recall_at_fpr(tally, limit)) == pytest.approx(tpr[fpr <= limit].max())
+
+
+def test_recall_at_a_limit_by_hand():
+    # 200 reals: at most two of them may be called fake, so that the threshold lies above the third highest.
+    reals = np.concatenate([np.linspace(0, 0.4, 197), [0.5, 0.6, 0.7]])
+    fakes = np.array([0.1, 0.45, 0.55, 0.58, 0.9])
+    targets = np.repeat([1, 0], [200, 5])
+    p_fake = np.concatenate([reals, fakes])
+    assert value("tpr_at_fpr_1", targets, p_fake) == 3 / 5
+    # A fake that ties with that real is not found.
+    assert value("tpr_at_fpr_1", targets, np.where(p_fake == 0.55, 0.5, p_fake)) == 2 / 5
+
+
+@pytest.mark.parametrize(("name", "needed"), [("tpr_at_fpr_1", 100), ("tpr_at_fpr_01", 1000)])
+def test_a_false_positive_rate_too_rare_to_be_seen_is_undefined(name, needed):
+    def measure(n_real):
+        return compute_metric(name, np.repeat([1, 0], [n_real, 5]), np.linspace(0, 1, n_real + 5))
+
+    assert measure(needed) == (1.0, None)
+    measured, reason = measure(needed - 1)
+    assert measured is None
+    assert f"{needed:,}" in reason
+    assert f"{needed - 1}" in reason
+
+
 def test_a_score_on_the_threshold_is_called_fake():
     assert value("recall_fake", [0, 0, 1], [0.5, 0.4, 0.1], threshold=0.5) == 0.5
     assert value("recall_real", [0, 1, 1], [0.9, 0.5, 0.4], threshold=0.5) == 0.5
@@ -135,7 +172,8 @@ def test_a_score_on_the_threshold_is_called_fake():
 @pytest.mark.parametrize("name", METRICS.names())
 def test_a_metric_is_defined_exactly_when_it_has_what_it_declares(name):
     metric = METRICS.get(name)
-    reals, fakes = ([1, 1], [0.2, 0.7]), ([0, 0], [0.3, 0.9])
+    # As many reals as the rarest false alarm needs.
+    reals, fakes = ([1, 1] * 500, [0.2, 0.7] * 500), ([0, 0], [0.3, 0.9])
     both = ([*reals[0], *fakes[0]], [*reals[1], *fakes[1]])
     assert (compute_metric(name, *both)[0] is None) == metric.needs_threshold
     assert compute_metric(name, *both, threshold=0.5)[0] is not None
@@ -178,8 +216,8 @@ def test_a_misspelt_metric_is_answered_with_the_close_match():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_interval_holds_its_value_and_stays_on_its_scale(seed):
-    targets, p_fake = random_scores(120, seed=seed)
-    for name, rate in measure_rates(targets, p_fake, threshold=0.5, draws=200).items():
+    targets, p_fake = random_scores(3000, seed=seed)
+    for name, rate in measure_rates(targets, p_fake, threshold=0.5, draws=100).items():
         low, high = rate.ci95
         assert 0 <= low <= rate.value <= high <= METRICS.get(name).highest, name
         assert low < high, name
@@ -201,6 +239,115 @@ def test_intervals_depend_on_the_seed_alone_and_not_on_the_order_of_rows():
     rates = measure_rates(targets, p_fake, threshold=0.5, draws=50, seed=3)
     assert rates == measure_rates(targets[shuffled], p_fake[shuffled], threshold=0.5, draws=50, seed=3)
     assert rates["auroc"] != measure_rates(targets, p_fake, threshold=0.5, draws=50, seed=4)["auroc"]
+
+
+def test_threads_change_no_digit(monkeypatch):
+    targets, p_fake = random_scores(400)
+    groups = np.array([f"g{i // 3}" for i in range(400)])
+    monkeypatch.setattr(resampling, "COUNTS_AT_ONCE", 2000)
+    measured = {}
+    for worth in (1, 10**9):
+        monkeypatch.setattr(resampling, "COUNTS_WORTH_THREADS", worth)
+        measured[worth] = measure_rates(targets, p_fake, groups=groups, threshold=0.5, draws=83, seed=5)
+    assert measured[1] == measured[10**9]
+
+
+def test_no_two_blocks_of_resamples_are_the_same(monkeypatch):
+    targets, p_fake = random_scores(60)
+    monkeypatch.setattr(resampling, "COUNTS_AT_ONCE", 120)
+    tallies = list(resample_tallies(targets, p_fake, number_groups(None, 60), draws=7, seed=0))
+    assert [len(tally.real) for tally in tallies] == [2, 2, 2, 1]
+    drawn = np.concatenate([tally.real for tally in tallies])
+    assert len(np.unique(drawn, axis=0)) == 7
+
+
+@pytest.mark.parametrize("n_groups", [2, 7, 30])
+def test_all_faces_of_a_group_are_drawn_equally_often(n_groups):
+    # No ties, so that each face has a count of its own.
+    targets, p_fake = random_scores(60, decimals=12, shift=0)
+    group_of = np.random.default_rng(n_groups).permutation(np.arange(60) % n_groups)
+    (tally,) = resample_tallies(targets, p_fake, group_of, draws=9, seed=1)
+    of_face = {
+        score: counts
+        for scores, drawn in (
+            (tally.ranking.real_scores, tally.real),
+            (tally.ranking.fake_scores, tally.fake),
+        )
+        for score, counts in zip(scores.tolist(), drawn.T, strict=True)
+    }
+    counts = np.array([of_face[score] for score in p_fake.tolist()])
+    for group in range(n_groups):
+        assert (counts[group_of == group] == counts[group_of == group][0]).all()
+    assert len(np.unique(counts, axis=0)) > 1
+
+
+def test_each_kind_of_group_is_drawn_as_often_as_there_are():
+    targets = np.array([1] * 6 + [0] * 9)
+    p_fake = np.linspace(0, 1, 15)
+    tallies = list(resample_tallies(targets, p_fake, number_groups(None, 15), draws=50, seed=0))
+    assert all((tally.n_real == 6).all() and (tally.n_fake == 9).all() for tally in tallies)
+    assert np.concatenate([tally.real for tally in tallies]).mean() == pytest.approx(1)
+    assert np.concatenate([tally.fake for tally in tallies]).mean(axis=0) == pytest.approx(1, abs=0.6)
+
+
+def test_values_of_resamples_are_those_of_scikit_learn_on_the_drawn_faces():
+    targets, p_fake = random_scores(60)
+    (tally,) = resample_tallies(targets, p_fake, number_groups(None, 60), draws=5, seed=0)
+    is_fake = np.repeat([False, True], [tally.real.shape[1], tally.fake.shape[1]])
+    scores = np.concatenate([tally.ranking.real_scores, tally.ranking.fake_scores])
+    for row, counts in enumerate(np.concatenate([tally.real, tally.fake], axis=1)):
+        for name, wanted in (
+            ("auroc", sklearn.metrics.roc_auc_score(is_fake, scores, sample_weight=counts)),
+            ("ap_fake", sklearn.metrics.average_precision_score(is_fake, scores, sample_weight=counts)),
+            ("ap_real", sklearn.metrics.average_precision_score(~is_fake, -scores, sample_weight=counts)),
+            ("brier", sklearn.metrics.brier_score_loss(is_fake, scores, sample_weight=counts)),
+        ):
+            assert METRICS.get(name).compute(tally, 0.5)[row] == pytest.approx(wanted), name
+
+
+@pytest.mark.parametrize(("n_real", "faces_a_group"), [(400, 1), (1500, 5)])
+def test_the_interval_of_recall_at_a_limit_holds_the_truth(n_real, faces_a_group):
+    rng = np.random.default_rng(0)
+    shift, n_fake = 3.0, 200
+    truth = 0.5 * math.erfc((2.3263478740408408 - shift) / math.sqrt(2))
+    targets = np.repeat([1, 0], [n_real, n_fake])
+    groups = np.array([f"{target}-{i // faces_a_group}" for i, target in enumerate(targets)])
+    held = 0
+    for _ in range(150):
+        shared = np.repeat(rng.normal(size=len(targets) // faces_a_group), faces_a_group)
+        logits = math.sqrt(0.5) * (shared + rng.normal(size=len(targets))) + shift * (targets == 0)
+        low, high = measure_rates(
+            targets, 1 / (1 + np.exp(-logits)), groups=groups, metrics=["tpr_at_fpr_1"]
+        )["tpr_at_fpr_1"].ci95
+        held += low <= truth <= high
+    assert held / 150 >= 0.92
+
+
+@pytest.mark.parametrize("n_real", [100, 300, 700])
+def test_the_interval_of_recall_at_a_limit_is_around_the_value_that_is_reported(n_real):
+    rng = np.random.default_rng(n_real)
+    targets = np.repeat([1, 0], [n_real, 50])
+    for decimals in (2, 12):
+        p_fake = np.round(np.concatenate([rng.beta(2, 4, n_real), rng.beta(4, 2, 50)]), decimals)
+        rate = measure_rates(targets, p_fake, metrics=["tpr_at_fpr_1"])["tpr_at_fpr_1"]
+        assert rate.value == float(recall_at_fpr(tally_scores(targets, p_fake), 0.01))
+        assert rate.ci95[0] <= rate.value <= rate.ci95[1]
+        # At least as unsure as if the threshold were known.
+        called = np.sort(p_fake[targets == 0]) > np.sort(p_fake[targets == 1])[-(n_real // 100) - 1]
+        known = binomtest(int(called.sum()), 50).proportion_ci(method="exact")
+        assert rate.value == called.mean()
+        assert rate.ci95[0] <= known.low + 1e-9
+        assert rate.ci95[1] >= known.high - 1e-9
+
+
+def test_so_few_reals_that_no_threshold_is_sure_leave_the_recall_at_a_limit_open():
+    def low(n_real):
+        targets, p_fake = np.repeat([1, 0], [n_real, 500]), np.repeat([0.1, 0.9], [n_real, 500])
+        return measure_rates(targets, p_fake, metrics=["tpr_at_fpr_1"])["tpr_at_fpr_1"].ci95[0]
+
+    # 1 - 0.025 ** (1 / n) is at most 1 % from 368 on: then no alarm among n says enough.
+    assert low(367) == 0
+    assert low(368) > 0.98
 
 
 def test_intervals_narrow_with_the_root_of_the_number_of_faces():

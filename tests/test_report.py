@@ -330,6 +330,15 @@ def test_nearly_perfect_is_not_called_perfect(tmp_path):
     assert "99.6 of 100 cases" in Elements(verdict_box(collect([tmp_path / "e"]))).text
 
 
+def test_scores_of_other_splits_are_left_aside(tmp_path):
+    write_evaluation(tmp_path / "e")
+    with (tmp_path / "e" / "scores.csv").open("a") as lines:
+        lines.write("val/real/elsewhere/1.png,elsewhere,val,1,0.5\n")
+    shown = Elements(page_of(tmp_path / "e", output=tmp_path / "report")).text
+    assert "n = 20" in shown
+    assert "elsewhere" not in shown
+
+
 def test_leaks_are_part_of_the_verdict(everything):
     write(everything / "prepared" / "audit.json", {"leaks": {"group": 0, "near": 4}, "shortcuts": {}})
     assert "found 4 leaks" in Elements(verdict_box(collect([everything]))).text

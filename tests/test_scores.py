@@ -10,20 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceauth.decisions.thresholds import Threshold, choose_threshold
 from faceauth.errors import InputError
-from faceauth.scoring.evaluation import (
-    evaluate_scores,
-    format_table,
-    format_value,
-    iterate_folders,
-)
-from faceauth.scoring.evaluation_files import write_evaluation
-from faceauth.scoring.figures import draw_evaluation_figures
+from faceauth.evaluation.document import evaluate_scores
+from faceauth.evaluation.document_files import write_evaluation
+from faceauth.evaluation.document_text import describe_evaluation, format_table, format_value
+from faceauth.evaluation.figures import draw_evaluation_figures
+from faceauth.scoring.by_folder import iterate_folders
 from faceauth.scoring.intervals import Rate
 from faceauth.scoring.metrics import METRICS, compute_metric
 from faceauth.scoring.score_tables import read_scores
 from faceauth.scoring.scores import Scores, write_scores
-from faceauth.scoring.thresholds import Threshold, choose_threshold
+from faceauth.shortcuts.shortcuts import Shortcuts
 
 HALF = Threshold(0.5, "half", "fixed", 0, 0)
 RATE_KEYS = {"value", "ci95", "n_real", "n_fake", "reason"}
@@ -211,23 +209,59 @@ def assert_rate(rate):
 
 def test_metrics_json_has_the_agreed_shape(tmp_path):
     scores = make_scores(group=True)
-    shortcut = Rate(0.6, (0.5, 0.7), 60, 60)
+    shortcuts = Shortcuts(Rate(0.6, (0.5, 0.7), 60, 60), {}, [])
+    reads = [{"when": "now", "who": "me"}] * 2
     document = evaluate_scores(
-        scores, threshold=HALF, split="test", model="deit", draws=50, test_reads=2, shortcut_auroc=shortcut
+        scores, threshold=HALF, split="test", model="deit", draws=50, test_reads=reads, shortcuts=shortcuts
     )
     write_evaluation(document, scores, tmp_path)
     read = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
-    keys = ["split", "model", "threshold", "overall", "by_folder", "shortcut_auroc", "test_reads"]
-    assert list(read) == keys
+    agreed = {"split", "model", "threshold", "overall", "by_folder", "shortcut_auroc", "test_reads"}
+    assert agreed <= set(read)
     assert (read["split"], read["model"], read["test_reads"]) == ("test", "deit", 2)
     assert read["threshold"] == HALF.to_json()
-    assert read["shortcut_auroc"] == shortcut.to_json()
+    assert read["shortcut_auroc"] == shortcuts.overall.to_json()
+    assert read["test_read_log"] == reads
     assert list(read["by_folder"]) == ["easy", "hard", "=ffhq", "wiki"]
     for rates in (read["overall"], *read["by_folder"].values()):
         assert list(rates) == METRICS.names()
         for rate in rates.values():
             assert_rate(rate)
     assert_same(read_scores(tmp_path / "scores.csv"), scores)
+
+
+def test_frames_of_a_video_are_one_piece_of_evidence_and_videos_are_measured(tmp_path):
+    n_frames = 5
+    one = make_scores(30)
+    frames = {
+        name: np.repeat(getattr(one, name), n_frames)
+        for name in ("destination_path", "folder", "split", "target")
+    }
+    p_fake = np.clip(np.repeat(one.p_fake, n_frames) + np.tile([-0.1, 0, 0, 0, 0.1], len(one)), 0, 1)
+    scores = Scores(**frames, p_fake=p_fake, video=frames["destination_path"])
+    document = evaluate_scores(scores, threshold=HALF, split="test", model="m", draws=200)
+    alone = evaluate_scores(
+        Scores(**frames, p_fake=p_fake), threshold=HALF, split="test", model="m", draws=200
+    )
+
+    def width(rate):
+        return rate["ci95"][1] - rate["ci95"][0]
+
+    assert width(document["overall"]["auroc"]) > 1.5 * width(alone["overall"]["auroc"])
+    assert set(document["pooled"]) == {"mean", "max", "top3"}
+    assert document["pooled"]["mean"]["overall"]["auroc"]["n_fake"] == 60
+    assert alone["pooled"] == {}
+
+
+def test_each_generator_meets_each_collection(tmp_path):
+    scores = make_scores(20)
+    document = evaluate_scores(scores, threshold=HALF, split="test", model="m", draws=50)
+    pairs = {(pair["generator"], pair["collection"]): pair["auroc"] for pair in document["pairs"]}
+    assert set(pairs) == {(fake, real) for fake in ("easy", "hard") for real in ("wiki", "=ffhq")}
+    keep = np.isin(scores.folder, ["hard", "wiki"])
+    value = compute_metric("auroc", scores.target[keep], scores.p_fake[keep])[0]
+    assert pairs["hard", "wiki"]["value"] == value
+    assert (pairs["hard", "wiki"]["n_real"], pairs["hard", "wiki"]["n_fake"]) == (20, 20)
 
 
 def test_a_generator_meets_all_reals_and_a_collection_all_fakes():
@@ -270,8 +304,8 @@ def test_one_class_gives_reasons_and_no_number(tmp_path):
     assert document["shortcut_auroc"]["reason"]
     write_evaluation(document, fakes, tmp_path)
     assert any("no real faces" in row.interval for row in format_table(document))
-    names = {path.name for path in draw_evaluation_figures(document, fakes, tmp_path)}
-    assert names == {"scores.png", "scores.svg", "confusion.png", "confusion.svg"}
+    stems = {path.stem for path in draw_evaluation_figures(document, fakes, tmp_path)}
+    assert stems == {"scores", "scores_by_source", "confusion", "confusion_by_source"}
 
 
 def test_scores_the_wrong_way_round_are_pointed_out(caplog):
@@ -316,6 +350,19 @@ def test_the_table_shows_every_metric_and_every_folder():
     assert easy.faces == "20 real, 10 fake"
 
 
+def test_the_ruler_and_the_readings_of_test_are_said_in_words():
+    scores = make_scores(20)
+    shortcuts = Shortcuts(Rate(0.93, (0.9, 0.95), 60, 60), {}, [])
+    said = evaluate_scores(
+        scores, threshold=HALF, split="test", model="m", draws=50, test_reads=[{}] * 3, shortcuts=shortcuts
+    )
+    ruler, reads = describe_evaluation(said)
+    assert "0.930 (0.900 to 0.950)" in ruler
+    assert "3 times" in reads
+    silent = evaluate_scores(scores, threshold=HALF, split="test", model="m", draws=50)
+    assert describe_evaluation(silent) == []
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [(1.0, "1.000"), (0.9999, ">0.999"), (0.0, "0.000"), (1e-5, "<0.001"), (0.25, "0.250")],
@@ -330,7 +377,8 @@ def test_figures_are_drawn_whole_and_alike_each_time(tmp_path):
     document = evaluate_scores(scores, threshold=threshold, split="test", model="m", draws=50)
     first = draw_evaluation_figures(document, scores, tmp_path / "a")
     second = draw_evaluation_figures(document, scores, tmp_path / "b")
-    stems = {"roc", "scores", "confusion", "folders"}
+    by_source = {"scores_by_source", "confusion_by_source", "reliability_by_source"}
+    stems = {"roc", "det", "scores", "confusion", "folders", "reliability"} | by_source
     assert {path.name for path in first} == {
         f"{stem}{suffix}" for stem in stems for suffix in (".png", ".svg")
     }

@@ -7,10 +7,11 @@ import torch
 
 import faceauth
 from faceauth.config import find_config, load_config
+from faceauth.decisions.calibration import CALIBRATIONS
+from faceauth.decisions.threshold_rules import parse_rule
 from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.detector import build_detector
-from faceauth.scoring.thresholds import THRESHOLD_RULES
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.schedules import Schedule
@@ -40,7 +41,8 @@ def test_a_shipped_config_is_built_and_takes_a_step(path):
     schedule.after_update()
     moved = [not torch.equal(p, old) for p, old in zip(detector.model.parameters(), before, strict=True)]
     assert sum(moved) > len(moved) / 2
-    THRESHOLD_RULES.get(settings.threshold_rule)
+    parse_rule(settings.threshold_rule)
+    CALIBRATIONS.get(settings.calibration)
     assert set(settings.data.augment) <= set(DEGRADATIONS.names())
 
 

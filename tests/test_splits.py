@@ -225,8 +225,8 @@ def test_copies_of_a_portrait_are_near_duplicates_and_other_people_are_not(sampl
     assert pairs <= same
 
 
-def make_file(row, *, key="", group=""):
-    return SourceFile(row.image_path, row.folder, row.target, key, group, Path(row.image_path))
+def make_file(row, *, key="", group="", identity=""):
+    return SourceFile(row.image_path, row.folder, row.target, key, group, Path(row.image_path), identity)
 
 
 def grouped(entries):
@@ -278,6 +278,40 @@ def test_failed_rows_without_hashes_are_tied_to_nothing():
     assert names == ["k0", "k1", "k2"]
 
 
+@settings(max_examples=30)
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=3), min_size=1, max_size=30),
+    st.lists(st.sampled_from(["", "", "", "g1", "g2"]), min_size=30, max_size=30),
+)
+def test_whoever_shares_a_person_shares_a_group_and_no_split_leaks(people, named):
+    rows = [make_row(SOURCES[i % 5], i, sha256=f"{i:016x}" * 4) for i in range(len(people))]
+    files = [
+        make_file(row, key=f"k{i}", group=named[i], identity=" ; ".join(people[i]))
+        for i, row in enumerate(rows)
+    ]
+    names, ties = group_rows(files, rows)
+    assert ties.identity + ties.named == len(rows) - len(set(names))
+    for i in range(len(rows)):
+        for j in range(i):
+            if set(people[i]) & set(people[j]) or named[i] == named[j] != "":
+                assert names[i] == names[j]
+    rows = [
+        replace(row, group=name, identity=file.identity)
+        for row, name, file in zip(rows, names, files, strict=True)
+    ]
+    splits = assign_splits(rows, ratios=(0.6, 0.2, 0.2), seed=0)
+    assert not find_leaks(in_splits(rows, splits)).any
+
+
+def test_people_tie_what_no_group_ties_and_name_it():
+    rows = [make_row(SOURCES[i], i) for i in range(3)]
+    people = ("zoe", "ann;zoe", "bob")
+    files = [make_file(row, key="0001", identity=who) for row, who in zip(rows, people, strict=True)]
+    names, ties = group_rows(files, rows)
+    assert names == ["ann", "ann", "bob"]
+    assert (ties.identity, ties.same_key) == (1, 0)
+
+
 def in_splits(rows, splits):
     return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
@@ -290,14 +324,35 @@ def test_each_kind_of_leak_is_found_and_an_example_named():
     same_bytes = [rows[0], replace(rows[1], sha256=rows[0].sha256)]
     nearly = f"{int(rows[0].phash, 16) ^ (2**MAX_BITS_APART - 1):064x}"
     alike = [rows[0], replace(rows[1], phash=nearly)]
-    for kind, pair in (("group", same_group), ("exact", same_bytes), ("near", alike)):
+    same_person = [replace(rows[0], identity="ann"), replace(rows[1], identity="bob; ann")]
+    kinds = (("group", same_group), ("exact", same_bytes), ("near", alike), ("identity", same_person))
+    for kind, pair in kinds:
         leaks = find_leaks(in_splits(pair, ["train", "test"]))
         assert leaks.any
-        assert leaks.to_json() == {"group": 0, "exact": 0, "near": 0, kind: 1}
+        assert leaks.to_json() == {"group": 0, "exact": 0, "near": 0, "identity": 0, kind: 1}
         assert leaks.describe() != "no leaks"
+        assert [(row.kind, row.destination_path, row.split) for row in leaks.rows] == [
+            (kind, row.destination_path, split) for row, split in zip(pair, ["train", "test"], strict=True)
+        ]
+        assert leaks.rows_to_json()["leaking_rows_not_listed"] == 0
         assert not find_leaks(in_splits(pair, ["train", "train"])).any
         failed = in_splits([pair[0], replace(pair[1], status="surplus")], ["train", "test"])
         assert not find_leaks(failed).any
+
+
+def test_offending_rows_stand_side_by_side_and_are_bounded(monkeypatch):
+    rows = [make_row(SOURCES[i % 5], i, group=f"g{i % 2}") for i in range(40)]
+    rows = in_splits(rows, ["train"] * 30 + ["val"] * 5 + ["test"] * 5)
+    leaks = find_leaks(rows)
+    assert len(leaks.rows) == leaks.n_rows == 40
+    assert {row.destination_path for row in leaks.rows} == {row.destination_path for row in rows}
+    assert [row.shared for row in leaks.rows] == ["g0"] * 20 + ["g1"] * 20
+    assert {row.split for row in leaks.rows[:3]} == set(SPLITS)
+    monkeypatch.setattr("faceauth.splits.leaks.MAX_LISTED_ROWS", 7)
+    cut = find_leaks(rows)
+    assert cut.rows == leaks.rows[:7]
+    assert cut.rows_to_json()["leaking_rows_not_listed"] == 33
+    assert len(cut.rows_to_json()["leaking_rows"]) == 7
 
 
 def test_a_table_without_groups_leaks_by_the_paths_that_sources_share():
@@ -308,5 +363,8 @@ def test_a_table_without_groups_leaks_by_the_paths_that_sources_share():
     assert not find_leaks([photo, replace(fake, image_path="../insight/28/1.png")]).any
     assert not find_leaks([replace(photo, image_path=""), replace(fake, image_path="")]).any
     manifest = Manifest([photo, fake], Path(), Path("a.xlsx"), "")
-    with pytest.raises(ManifestError, match="27/1"):
+    with pytest.raises(ManifestError, match="27/1") as caught:
         refuse_leaks(manifest)
+    for row in (photo, fake):
+        assert f"{row.destination_path} ({row.split})" in caught.value.message
+    assert "faceauth audit a.xlsx" in caught.value.hint

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 import faceauth
 from faceauth.config import load_config
+from faceauth.decisions.calibration import apply_calibration
+from faceauth.decisions.thresholds import choose_threshold
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.errors import (
     FaceAuthError,
@@ -27,6 +29,7 @@ from faceauth.errors import (
     UsageError,
 )
 from faceauth.intake.manifest import read_manifest, write_manifest
+from faceauth.scoring.score import score_rows
 from faceauth.train import train
 from faceauth.training import run_folder
 from faceauth.training.settings import TrainSettings
@@ -93,8 +96,49 @@ def test_the_best_epoch_on_val_is_kept_with_its_threshold(finished):
     assert card.threshold["rule"] == "youden"
     assert card.threshold["chosen_on"] == "val"
     assert 0 < card.threshold["value"] < 1
+    assert (card.threshold["n_real"], card.threshold["n_groups"]) == (16, 8)
+    assert card.threshold["ci95"][0] <= card.threshold["value"] <= card.threshold["ci95"][1]
     assert card.generators == ["gan", "swap"]
     assert card.collections == ["camera", "phone"]
+
+
+def test_scores_are_calibrated_before_anything_is_chosen_on_them(planted, finished):
+    detector, card = load_checkpoint(finished)
+    assert card.calibration["method"] == "temperature"
+    assert card.calibration["chosen_on"] == "val"
+    manifest = read_manifest(planted)
+    raw, _ = score_rows(detector, manifest.in_split("val"), manifest, workers=0)
+    calibrated = apply_calibration(raw, card.calibration)
+    assert not np.allclose(raw.p_fake, calibrated.p_fake, atol=1e-3)
+    again = choose_threshold(calibrated.target, calibrated.p_fake, rule="youden", groups=calibrated.group)
+    assert again.value == pytest.approx(card.threshold["value"], abs=1e-6)
+    assert again.ci95 == pytest.approx(card.threshold["ci95"], abs=1e-6)
+    listed = {entry["rule"]: entry["value"] for entry in card.thresholds}
+    assert listed["youden"] == card.threshold["value"]
+    assert listed["half"] == 0.5
+    assert listed["fpr=0.01"] is None
+
+
+def test_few_people_in_val_leave_no_unsure_band_but_say_so(finished):
+    unsure = load_checkpoint(finished)[1].unsure
+    assert unsure["low"] is unsure["high"] is None
+    assert "needs 9 groups of each class; 'val' has 8" in unsure["reason"]
+
+
+def test_a_limit_that_val_cannot_show_is_refused_before_anything_is_built(planted, tmp_path):
+    with pytest.raises(InputError, match=r"at least 100 real faces.*there are 16"):
+        train(settings_for(planted, tmp_path / "run", "threshold_rule=fpr=0.01"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"), [("threshold_rule=cost=5", "cost=5"), ("threshold_rule=value=0.6", "value=0.6")]
+)
+def test_a_rule_with_a_number_is_taken_from_a_config(planted, tmp_path, override, rule):
+    train(settings_for(planted, tmp_path / "run", override, "epochs=1"))
+    threshold = load_checkpoint(tmp_path / "run")[1].threshold
+    assert threshold["rule"] == rule
+    assert threshold["chosen_on"] == ("fixed" if rule == "value=0.6" else "val")
 
 
 def test_a_checkpoint_folder_is_complete(finished):
@@ -173,6 +217,23 @@ def test_overwrite_begins_anew(planted, tmp_path):
     train(settings_for(planted, tmp_path / "run", "epochs=1"))
     train(settings_for(planted, tmp_path / "run", "epochs=2"), overwrite=True)
     assert [line["epoch"] for line in metrics(tmp_path / "run")] == [1, 2]
+
+
+def test_the_header_says_how_far_metadata_alone_goes_without_a_look_at_test_rows(planted, tmp_path, caplog):
+    # In test rows alone the width gives the class away, and in the others nothing does.
+    manifest = read_manifest(planted)
+    rows = [
+        dataclasses.replace(row, width=999 if row.target else 32) if row.split == "test" else row
+        for row in manifest.rows
+    ]
+    write_manifest(rows, tmp_path / "tell")
+    for number, prepared in enumerate((planted, tmp_path / "tell")):
+        with caplog.at_level("INFO", logger="faceauth"):
+            train(settings_for(prepared, tmp_path / f"run{number}"), dry_run=True)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("ruler")]
+    assert len(told) == 2
+    assert "AUROC 0.5" in told[0]
+    assert told[0] == told[1]
 
 
 def test_dry_run_writes_nothing(planted, tmp_path):
@@ -367,6 +428,8 @@ def test_no_manifest_is_wrong_usage(tmp_path):
     ("override", "match"),
     [
         ("threshold_rule=youdens", "youden"),
+        ("threshold_rule=fprr=0.05", "fpr"),
+        ("calibration=temprature", "temperature"),
         ("data.augment={jpg: 0.5}", "jpeg"),
         ("optimizer.name=adam", "adamw"),
         ("schedule.name=cosin", "cosine"),

@@ -1,4 +1,4 @@
-"""The parts of training: batches, degradations, schedules, optimisers, losses."""
+"""The parts of training: batches, schedules, optimisers, losses."""
 
 import dataclasses
 import math
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceauth.degradations.degrade import DEGRADATIONS, degrade
-from faceauth.errors import ConfigError, InputError, UnknownNameError
+from faceauth.degradations.degrade import DEGRADATIONS, AtLevel
+from faceauth.errors import ConfigError, InputError
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.training.batches import BalancedSampler, CropDataset, plain_loader, train_loader
 from faceauth.training.losses import LOSSES
@@ -135,23 +135,14 @@ def test_a_missing_crop_is_named(manifest):
         CropDataset(manifest.rows, manifest)[0]
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS.names())
-def test_degradations_change_pixels_keep_shape_and_repeat(name):
-    image = np.random.default_rng(1).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    before = image.copy()
-    first = degrade(image, {name: 1.0}, np.random.default_rng(5))
-    again = degrade(image, {name: 1.0}, np.random.default_rng(5))
-    assert first.shape == image.shape
-    assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(image, before)
-    assert not np.array_equal(first, image)
-    np.testing.assert_array_equal(degrade(image, {name: 0.0}, np.random.default_rng(5)), image)
-
-
-def test_an_unknown_degradation_gets_the_close_match():
-    with pytest.raises(UnknownNameError, match="Did you mean 'blur'"):
-        degrade(np.zeros((8, 8, 3), np.uint8), {"blurr": 0.5}, np.random.default_rng(0))
+@pytest.mark.parametrize(("batch_size", "workers"), [(12, 0), (5, 2), (1, 1)])
+def test_altered_crops_depend_on_the_picture_alone(manifest, batch_size, workers):
+    at = AtLevel("gaussian_noise", 8.0, seed=3)
+    loader = plain_loader(manifest.rows, manifest, batch_size=batch_size, workers=workers, alter=at)
+    images = torch.cat([batch["images_rgb_uint8"] for batch in loader])
+    for row, image in zip(manifest.rows, images, strict=True):
+        expected = at(np.asarray(Image.open(manifest.crop_path(row))))
+        np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
 def test_a_probability_above_one_is_refused():

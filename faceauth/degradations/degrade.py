@@ -1,60 +1,124 @@
-"""Degradations: one list, for augmentation while training and for measuring robustness."""
+"""Degradations: one list, for augmentation while training and for measuring robustness.
 
-import io
-from collections.abc import Callable
+A degradation is a function of a picture, a level and a source of chance. Robustness goes through its grid of
+levels; training draws a level from its range.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from faceauth.errors import InputError
 from faceauth.registry import Registry
 
-Degradation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-# Each takes an image (height, width, 3) uint8 and a source of chance, and returns one of the same shape.
-DEGRADATIONS: Registry[Degradation] = Registry("degradation", package="faceauth.degradations.degrade")
+ApplyFunction = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+DrawFunction = Callable[[np.random.Generator], float]
 
 
-@DEGRADATIONS.register("flip")
-def flip(image_rgb_uint8: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrors left and right."""
-    return image_rgb_uint8[:, ::-1]
+def _nothing_needed() -> None:
+    """Most degradations need nothing that may be missing."""
 
 
-@DEGRADATIONS.register("jpeg")
-def jpeg(image_rgb_uint8: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Saves as JPEG of a quality drawn from 30 to 100, as in CNNSpot (arXiv 1912.11035, section 4.1)."""
-    buffer = io.BytesIO()
-    Image.fromarray(image_rgb_uint8).save(buffer, format="JPEG", quality=int(rng.integers(30, 101)))
-    with Image.open(buffer) as image:
-        return np.asarray(image.convert("RGB"))
+@dataclass(frozen=True)
+class Degradation:
+    """Something that happens to pictures, weakly or strongly.
+
+    Attributes:
+        apply: From an image (height, width, 3) uint8, a level and a source of chance to an image of the same
+            shape. The image is not changed in place.
+        levels: The grid for robustness, from mild to strong; or from low to high, if there is a `neutral`
+            level between them.
+        unit: What a level counts, such as `JPEG quality`.
+        draw: From a source of chance to a level, for augmentation.
+        neutral: The level at which nothing happens, where the grid lies on both sides of it; else None.
+        check: Raises MissingExtraError if an optional package is needed and not installed.
+    """
+
+    apply: ApplyFunction
+    levels: tuple[float, ...]
+    unit: str
+    draw: DrawFunction
+    neutral: float | None = None
+    check: Callable[[], None] = _nothing_needed
+
+    def __post_init__(self) -> None:
+        """Takes the place of its function: a part is found in the file that registers it."""
+        object.__setattr__(self, "__module__", self.apply.__module__)
+
+    def clean_place(self, levels: Sequence[float]) -> int:
+        """Returns how many of some levels come before the clean picture: none without a `neutral` level."""
+        return 0 if self.neutral is None else sum(level < self.neutral for level in levels)
 
 
-@DEGRADATIONS.register("blur")
-def blur(image_rgb_uint8: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blurs with a Gaussian of sigma drawn from 0 to 3 px, as in CNNSpot (arXiv 1912.11035, section 4.1)."""
-    blurred = Image.fromarray(image_rgb_uint8).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.0, 3.0))))
-    return np.asarray(blurred)
+DEGRADATIONS: Registry[Degradation] = Registry("degradation", "faceauth.degradations.kinds")
 
 
-@DEGRADATIONS.register("resize")
-def resize(image_rgb_uint8: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Makes the image smaller by a factor drawn from 0.5 to 1, and large again."""
-    height, width = image_rgb_uint8.shape[:2]
-    factor = float(rng.uniform(0.5, 1.0))
-    small = (max(1, round(width * factor)), max(1, round(height * factor)))
-    image = Image.fromarray(image_rgb_uint8).resize(small, Image.Resampling.BICUBIC)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+def degradation(
+    name: str,
+    *,
+    levels: tuple[float, ...],
+    unit: str,
+    draw: DrawFunction,
+    neutral: float | None = None,
+    check: Callable[[], None] = _nothing_needed,
+) -> Callable[[ApplyFunction], ApplyFunction]:
+    """Returns a decorator that files a function under a name; see `Degradation` for the arguments."""
+
+    def file_under_name(apply: ApplyFunction) -> ApplyFunction:
+        DEGRADATIONS.register(name)(Degradation(apply, levels, unit, draw, neutral, check))
+        return apply
+
+    return file_under_name
 
 
-@DEGRADATIONS.register("greyscale")
-def greyscale(image_rgb_uint8: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Removes colour; three equal channels remain."""
-    return np.asarray(Image.fromarray(image_rgb_uint8).convert("L").convert("RGB"))
+def between(low: float, high: float) -> DrawFunction:
+    """Draws levels from `low` to `high`, each as likely as the next."""
+    return lambda rng: float(rng.uniform(low, high))
+
+
+def whole_between(low: int, high: int) -> DrawFunction:
+    """Draws whole numbers from `low` to `high`, both included."""
+    return lambda rng: float(rng.integers(low, high + 1))
+
+
+def ratio_between(low: float, high: float) -> DrawFunction:
+    """Draws levels from `low` to `high`, each doubling as likely as the next."""
+    return lambda rng: float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def always(level: float) -> DrawFunction:
+    """Draws nothing: the level is always the same."""
+    return lambda rng: level
+
+
+@dataclass(frozen=True)
+class AtLevel:
+    """One degradation at one level, as a function of the picture alone.
+
+    Chance depends on the seed and on the picture's pixels: the same picture gets the same noise in every
+    order, batch and process. It does not depend on the level: what differs along a curve is the level alone.
+
+    Attributes:
+        name: A name in `DEGRADATIONS`.
+        level: How much.
+        seed: Of what is drawn.
+    """
+
+    name: str
+    level: float
+    seed: int = 0
+
+    def __call__(self, image_rgb_uint8: np.ndarray) -> np.ndarray:
+        """Degrades an image (height, width, 3) uint8; see `degrade` for what it raises."""
+        image_rgb_uint8 = np.ascontiguousarray(image_rgb_uint8)
+        rng = np.random.default_rng([self.seed, zlib.crc32(image_rgb_uint8.data)])
+        return _applied(self.name, image_rgb_uint8, self.level, rng)
 
 
 def degrade(image_rgb_uint8: np.ndarray, chances: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Applies degradations one after the other, each with its chance.
+    """Applies degradations one after the other, each with its chance and a level that is drawn.
 
     Args:
         image_rgb_uint8: (height, width, 3) uint8.
@@ -66,13 +130,21 @@ def degrade(image_rgb_uint8: np.ndarray, chances: dict[str, float], rng: np.rand
 
     Raises:
         UnknownNameError: A name is not registered.
+        MissingExtraError: A degradation needs a package that is not installed.
         InputError: A degradation changed the image's shape, which would break the batch.
     """
-    shape = image_rgb_uint8.shape
     for name, chance in chances.items():
-        function = DEGRADATIONS.get(name)
+        part = DEGRADATIONS.get(name)
         if rng.random() < chance:
-            image_rgb_uint8 = function(np.ascontiguousarray(image_rgb_uint8), rng)
-            if image_rgb_uint8.shape != shape:
-                raise InputError(f"Degradation '{name}' turned {shape} into {image_rgb_uint8.shape}.")
+            image_rgb_uint8 = _applied(name, np.ascontiguousarray(image_rgb_uint8), part.draw(rng), rng)
     return np.ascontiguousarray(image_rgb_uint8)
+
+
+def _applied(name: str, image_rgb_uint8: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    degraded = DEGRADATIONS.get(name).apply(image_rgb_uint8, level, rng)
+    if degraded.shape != image_rgb_uint8.shape:
+        raise InputError(
+            f"Degradation '{name}' turned {image_rgb_uint8.shape} into {degraded.shape}.",
+            "It must keep the shape.",
+        )
+    return degraded

@@ -32,7 +32,8 @@ class Card:
         origin: Where the weights came from before training.
         crop: How the faces that it learned from were cut.
         face_detector: What found them.
-        threshold: `{"value", "rule", "chosen_on"}`; an image is called fake from `value` on.
+        threshold: `{"value", "rule", "chosen_on", "ci95", "n_real", "n_fake", "n_groups", "reason"}`; an
+            image is called fake if its calibrated `p_fake` is at least `value`.
         manifest_sha256: Hash of the manifest that it learned from.
         generators: Names of the generators that it learned from.
         collections: Names of the collections of reals that it learned from.
@@ -40,6 +41,12 @@ class Card:
         metrics: Figures on val with their intervals, for the model card.
         epoch: The epoch that was best on val.
         versions: Versions of the packages that made it.
+        thresholds: What other rules would have chosen on val, in the same shape, `value` null where a rule
+            could not; empty in older cards.
+        calibration: `{"method", "chosen_on", "parameters", ...}`: what turns the network's `p_fake` into the
+            calibrated one that all thresholds are for; `none` in older cards.
+        unsure: `{"low", "high", "coverage", "chosen_on", ...}`: calibrated scores in between are unsure; the
+            bounds are null, with a `reason`, where there is no such band; empty in older cards.
     """
 
     detector: str
@@ -54,6 +61,9 @@ class Card:
     metrics: dict[str, Any]
     epoch: int
     versions: dict[str, str] = field(default_factory=dict)
+    thresholds: list[dict[str, Any]] = field(default_factory=list)
+    calibration: dict[str, Any] = field(default_factory=lambda: {"method": "none"})
+    unsure: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -98,7 +108,11 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
     try:
         facts = read_json(folder / CARD_NAME)
         card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
-        for part, keys in ((card.threshold, ("value", "rule", "chosen_on")), (card.metrics, ("auroc",))):
+        for part, keys in (
+            (card.threshold, ("value", "rule", "chosen_on")),
+            (card.metrics, ("auroc",)),
+            (card.calibration, ("method",)),
+        ):
             if missing := [key for key in keys if key not in part]:
                 raise ValueError(f"{CARD_NAME} lacks '{missing[0]}'")
         with without_progress_bars():
@@ -130,8 +144,12 @@ Trained with FaceAuth, beginning with {card.origin}, on {card.n_train.get("real"
 
 - Reals from: {", ".join(card.collections) or "none"}
 - Fakes by: {", ".join(card.generators) or "none"}
+- Calibration: `{card.calibration["method"]}`{_calibrated_on(card)}. `transformers.pipeline` and any other
+  code that knows only the network gives scores that are not calibrated; the numbers below are for calibrated
+  ones, as FaceAuth gives them.
 - An image is called fake from p_fake = {card.threshold["value"]:.4f} on
   (rule `{card.threshold["rule"]}`, chosen on {card.threshold["chosen_on"]}).
+- {_unsure_band(card)}
 - Input: faces found by `{card.face_detector}`, cut as squares of {card.crop.margin_ratio} times the face box,
   {card.crop.image_size} px. `transformers.pipeline` does not cut faces; give it such crops.
 
@@ -146,6 +164,23 @@ Trained with FaceAuth, beginning with {card.origin}, on {card.n_train.get("real"
 These figures hold for the generators and collections named above. On others a detector can fail entirely.
 A verdict is no evidence against a person.
 """
+
+
+def _calibrated_on(card: Card) -> str:
+    chosen_on = card.calibration.get("chosen_on")
+    return f", fitted on {chosen_on} for even odds of real and fake" if chosen_on else ""
+
+
+def _unsure_band(card: Card) -> str:
+    low, high = card.unsure.get("low"), card.unsure.get("high")
+    if low is None or high is None:
+        return f"There is no unsure band: {card.unsure.get('reason') or 'none was chosen'}."
+    missed = f"{100 * (1 - card.unsure['coverage']):.3g} %"
+    return (
+        f"Scores from {low:.4f} up to {min(high, 1.0):.4f} are unsure. Of new faces like those of\n"
+        f"  {card.unsure['chosen_on']}, at most {missed} of the reals are expected above this band,\n"
+        f"  and at most {missed} of the fakes below it."
+    )
 
 
 def _number(value: float | None) -> str:

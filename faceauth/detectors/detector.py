@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from faceauth.detectors.architecture import DETECTORS, TWO_CLASSES, Architecture
 from faceauth.errors import DetectorError
-from faceauth.labels import FAKE, ID2LABEL
+from faceauth.labels import FAKE, ID2LABEL, REAL
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +122,8 @@ def scores_and_features(detector: Detector, pixel_values: Tensor) -> tuple[Tenso
         pixel_values: (n, 3, height, width) float32 on the model's device.
 
     Returns:
-        `p_fake` (n,) float32 in [0, 1], and the embedding (n, d) float32: what goes into the last linear
-        layer, or the mean over the layers where there are two.
+        `p_fake` (n,) float64 in [0, 1] on the CPU, not calibrated; and the embedding (n, d) float32 on the
+        model's device: what goes into the last linear layer, or the mean over the layers where there are two.
     """
     caught: list[Tensor] = []
 
@@ -134,11 +134,27 @@ def scores_and_features(detector: Detector, pixel_values: Tensor) -> tuple[Tenso
     hooks = [head.register_forward_pre_hook(catch) for head in heads]
     try:
         with torch.inference_mode():
-            logits = detector.model(pixel_values=pixel_values).logits.float()
+            logits = detector.model(pixel_values=pixel_values).logits
     finally:
         for hook in hooks:
             hook.remove()
-    return logits.softmax(dim=-1)[:, FAKE], torch.stack(caught).mean(dim=0)
+    return p_fake_of_logits(logits), torch.stack(caught).mean(dim=0)
+
+
+def p_fake_of_logits(logits: Tensor) -> Tensor:
+    """Turns logits into scores without a loss of certainty.
+
+    A float32 softmax takes all logits that differ by more than 17 for the same; here, scores stay apart up to
+    a difference of 36, and calibration gets back the difference that it works on.
+
+    Args:
+        logits: (n, 2) as fake, real, of any float type on any device.
+
+    Returns:
+        `p_fake` (n,) float64 in [0, 1], on the CPU, since not every device knows float64.
+    """
+    logits = logits.cpu().double()
+    return (logits[:, FAKE] - logits[:, REAL]).sigmoid()
 
 
 def _build(

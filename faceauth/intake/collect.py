@@ -1,18 +1,18 @@
 """Turns image files into face crops, restartably: decode, find, cut, encode, and write a line in a journal.
 
-Crops lie in a hidden store inside the output folder, named after the hash of the bytes they came from;
-where they go from there is decided when all are known (see `faceauth.verbs.prepare`). A line of the journal
-is a whole batch. A run that was stopped goes on with the first batch that is not in it, so that batches, and
-with them the last digits of the boxes, are those of a run that was never stopped.
+Crops and journal lie in a hidden store inside the output folder (`faceauth.intake.store`); where crops go
+from there is decided when all are known (`faceauth.verbs.prepare`). A line of the journal is a whole batch. A
+run that was stopped goes on with the first batch that is not in it, so that batches, and with them the last
+digits of the boxes, are those of a run that was never stopped.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,15 +22,25 @@ from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.crop import CropSettings, crop_face, perceptual_hash
 from faceauth.intake.faces import FaceDetector, main_face, shrink_for_search
 from faceauth.intake.images import UnreadableImageError, read_image
+from faceauth.intake.looks import look_of
 from faceauth.intake.manifest import NO_FACE, OK, TOO_SMALL, UNREADABLE, ManifestRow
 from faceauth.intake.sources import SourceFile
+from faceauth.intake.store import (
+    JOURNAL_NAME,
+    STORE_NAME,
+    complete_older_rows,
+    journal_line,
+    read_journal,
+    stamp_of,
+    stored_crop,
+)
 from faceauth.labels import ID2LABEL
 
 log = logging.getLogger(__name__)
 
-STORE_NAME = ".prepare"
-JOURNAL_NAME = "journal.jsonl"
 SETTINGS_NAME = "settings.json"
+# In the settings of a folder whose crops were changed after they were cut: none may be added to it.
+EQUALISED_KEY = "equalised"
 BATCH_FILES = 32
 # Larger images are decoded again when their crop is cut, so that a batch of photographs fits in memory.
 KEPT_PIXELS = 2_000_000
@@ -92,8 +102,9 @@ def collect_faces(
     store = output / STORE_NAME
     _check_settings(store, settings)
     journal = store / JOURNAL_NAME
-    done = _read_journal(journal, store)
-    stamps = {file: _stamp(file) for file in files}
+    done = read_journal(journal)
+    stamps = {file: stamp_of(file) for file in files}
+    complete_older_rows(files, stamps, done, journal, workers=workers)
     pending = [file for file in files if stamps[file] not in done]
     if len(pending) < len(files):
         log.info("%d of %d files were done before and are kept", len(files) - len(pending), len(files))
@@ -101,7 +112,7 @@ def collect_faces(
     with journal.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(max(1, workers)) as pool:
         for batch in _decoded_batches(pending, stamps, pool):
             rows = _crop_batch(batch, store, settings, detect, pool)
-            lines.write(_journal_line([item.stamp for item in batch], rows))
+            lines.write(journal_line([item.stamp for item in batch], rows))
             lines.flush()
             for item, row in zip(batch, rows, strict=True):
                 done[item.stamp] = row
@@ -117,12 +128,8 @@ def collected_with(output: Path) -> CollectSettings:
     if not path.exists():
         return CollectSettings()
     kept = read_json(path)
+    kept.pop(EQUALISED_KEY, None)
     return CollectSettings(**{**kept, "crop": CropSettings(**kept["crop"])})
-
-
-def stored_crop(output: Path, sha256: str) -> Path:
-    """Returns where the store keeps the crop of a source file with that hash."""
-    return output / STORE_NAME / "crops" / sha256[:2] / f"{sha256[:32]}.png"
 
 
 def _decoded_batches(
@@ -163,6 +170,7 @@ def _decode(file: SourceFile, stamp: str) -> _Decoded:
         height=height,
         format=image.format,
         jpeg_quality=image.jpeg_quality,
+        jpeg_subsampling=image.jpeg_subsampling,
         n_bytes=image.n_bytes,
     )
     kept = native if height * width <= KEPT_PIXELS else None
@@ -175,7 +183,7 @@ def _crop_batch(
     readable = [item for item in batch if item.search_rgb_uint8 is not None]
     found = detect([item.search_rgb_uint8 for item in readable if item.search_rgb_uint8 is not None])
     rows = {id(item): item.row for item in batch}
-    crops: list[tuple[int, Future[str]]] = []
+    crops: list[tuple[int, Future[dict[str, Any]]]] = []
     for item, faces in zip(readable, found, strict=True):
         face = main_face(faces, min_confidence=settings.min_confidence)
         assert item.search_rgb_uint8 is not None
@@ -202,7 +210,7 @@ def _crop_batch(
         crops.append((id(item), pool.submit(_save_crop, item, (x1, y1, x2, y2), store, settings.crop)))
     for key, crop in crops:
         try:
-            rows[key] = replace(rows[key], phash=crop.result())
+            rows[key] = replace(rows[key], **crop.result())
         except UnreadableImageError as error:
             rows[key] = replace(rows[key], status=UNREADABLE, reason=str(error)[:500])
     return [rows[id(item)] for item in batch]
@@ -210,7 +218,7 @@ def _crop_batch(
 
 def _save_crop(
     item: _Decoded, box_xyxy: tuple[float, float, float, float], store: Path, settings: CropSettings
-) -> str:
+) -> dict[str, Any]:
     native = item.native_rgb_uint8
     if native is None:
         image = read_image(item.file.path)
@@ -223,16 +231,7 @@ def _save_crop(
         with whole_file(path) as draft:
             # One lossless encoding for both classes; level 4 is near the knee of size against time.
             Image.fromarray(crop).save(draft, format="PNG", compress_level=4)
-    return perceptual_hash(crop)
-
-
-def _stamp(file: SourceFile) -> str:
-    try:
-        status = file.path.stat()
-        version = f"{status.st_size}:{status.st_mtime_ns}"
-    except (OSError, ValueError):
-        version = "missing"
-    return f"{file.target}|{file.folder}|{version}|{file.image_path}"
+    return {"phash": perceptual_hash(crop), **asdict(look_of(crop))}
 
 
 def _check_settings(store: Path, settings: CollectSettings) -> None:
@@ -242,6 +241,11 @@ def _check_settings(store: Path, settings: CollectSettings) -> None:
         write_json(path, wanted)
         return
     kept = read_json(path)
+    if EQUALISED_KEY in kept:
+        raise UsageError(
+            f"{store.parent} holds equalised crops, and no other crops may be mixed with them.",
+            "Choose another --output, or begin anew with --overwrite.",
+        )
     changed = [name for name in wanted if wanted[name] != kept.get(name)]
     if changed:
         changes = ", ".join(f"{name} was {kept.get(name)} and is {wanted[name]}" for name in changed)
@@ -249,29 +253,3 @@ def _check_settings(store: Path, settings: CollectSettings) -> None:
             f"{store.parent} holds crops made with other settings: {changes}.",
             "Choose another --output, or begin anew with --overwrite.",
         )
-
-
-def _journal_line(stamps: list[str], rows: list[ManifestRow]) -> str:
-    return json.dumps({"stamps": stamps, "rows": [asdict(row) for row in rows]}, ensure_ascii=False) + "\n"
-
-
-def _read_journal(journal: Path, store: Path) -> dict[str, ManifestRow]:
-    if not journal.exists():
-        return {}
-    done = {}
-    kept = []
-    # As bytes: the last line may end inside a character, and names may hold what Python takes for line ends.
-    for line in journal.read_bytes().split(b"\n"):
-        try:
-            batch = json.loads(line)
-        except ValueError:
-            break  # the line that was being written when the run was killed
-        kept.append(line + b"\n")
-        for stamp, row in zip(batch["stamps"], batch["rows"], strict=True):
-            if row["status"] != OK or stored_crop(store.parent, row["sha256"]).exists():
-                done[stamp] = ManifestRow(**{**row, "box": tuple(row["box"]) if row["box"] else None})
-            else:
-                done.pop(stamp, None)
-    with whole_file(journal) as draft:
-        draft.write_bytes(b"".join(kept))
-    return done

@@ -34,6 +34,16 @@ _STANDARD_LUMINANCE = (
     *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
 )
 
+# Sampling factors (columns, rows) of brightness and of both colours, and what people call them.
+_SUBSAMPLING: dict[tuple[tuple[int, int], ...], str] = {
+    ((1, 1), (1, 1), (1, 1)): "4:4:4",
+    ((2, 1), (1, 1), (1, 1)): "4:2:2",
+    ((2, 2), (1, 1), (1, 1)): "4:2:0",
+    ((1, 2), (1, 1), (1, 1)): "4:4:0",
+    ((4, 1), (1, 1), (1, 1)): "4:1:1",
+    ((4, 2), (1, 1), (1, 1)): "4:1:0",
+}
+
 
 class UnreadableImageError(InputError):
     """A file that is empty, broken, too large or no image; the message is the reason, for one row."""
@@ -50,6 +60,7 @@ class SourceImage:
         n_bytes: Size of the file in bytes.
         sha256: Hash of the file's bytes as 64 hexadecimal digits.
         note: What a reader should know, such as that only the first frame was taken; mostly empty.
+        jpeg_subsampling: How a JPEG's colour is stored, such as `4:2:0`; empty for other formats.
     """
 
     image_rgb_uint8: np.ndarray
@@ -58,6 +69,7 @@ class SourceImage:
     n_bytes: int
     sha256: str
     note: str = ""
+    jpeg_subsampling: str = ""
 
 
 def read_image(path: Path) -> SourceImage:
@@ -114,6 +126,7 @@ def decode_image(content: bytes) -> SourceImage:
                     )
                 n_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
                 jpeg_quality = estimate_jpeg_quality(image)
+                jpeg_subsampling = read_jpeg_subsampling(image)
                 image_format = "JPEG" if image.format == "MPO" else (image.format or "")
                 pixels = _to_rgb_uint8(ImageOps.exif_transpose(image))
     except UnreadableImageError:
@@ -135,6 +148,7 @@ def decode_image(content: bytes) -> SourceImage:
         n_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         note=f"first of {n_frames} frames" if n_frames > 1 else "",
+        jpeg_subsampling=jpeg_subsampling,
     )
 
 
@@ -155,6 +169,28 @@ def estimate_jpeg_quality(image: Image.Image) -> int | None:
     found = sum(tables[min(tables)])
     sums = _luminance_sums()
     return min(sums, key=lambda quality: abs(sums[quality] - found))
+
+
+def read_jpeg_subsampling(image: Image.Image) -> str:
+    """Tells at what resolution a JPEG stores its colour, against its brightness.
+
+    Args:
+        image: An opened image.
+
+    Returns:
+        `4:4:4`, `4:2:2`, `4:2:0` and the like as people write it; `4:0:0` for a grey JPEG; the sampling
+        factors of all components, such as `2x1 1x2 1x1`, where there is no such name. Empty if the image is
+        no JPEG.
+    """
+    # Pillow's own `get_sampling` knows three of them and raises on what has two components.
+    layers = getattr(image, "layer", None)
+    if image.format not in ("JPEG", "MPO") or not layers:
+        return ""
+    factors = tuple((columns, rows) for _, columns, rows, *_ in layers)
+    if len(factors) == 1:
+        return "4:0:0"
+    written = " ".join(f"{columns}x{rows}" for columns, rows in factors)
+    return _SUBSAMPLING.get(factors, written)
 
 
 @functools.cache

@@ -41,7 +41,7 @@ STATUSES = {
     UNREADABLE: "the file is empty, broken, too large or no image",
     DUPLICATE: "the same bytes as another row of the same class",
     LABEL_CONFLICT: "the same bytes are called real in one place and fake in another",
-    SURPLUS: "a good crop that was left out so that the sources are balanced",
+    SURPLUS: "a good crop that was left out so that the sources are balanced, or alike",
 }
 FAILED_STATUSES = (NO_FACE, TOO_SMALL, UNREADABLE, LABEL_CONFLICT)
 
@@ -61,6 +61,8 @@ class ManifestRow:
         status: One of `STATUSES`.
         reason: Why the status is not `ok`, for people.
         group: Rows of one group (a person, a photo and the fakes made from it, a video) share a split.
+        identity: Who is in the picture, as far as it is known; several, such as both people of a face swap,
+            are separated by semicolons. Rows that share an identity share a split.
         sha256: Hash of the source file's bytes, 64 hexadecimal digits; empty if it could not be read.
         phash: Perceptual hash of the crop, 64 hexadecimal digits; empty while there is no crop.
         box: The face in the upright source image as (x1, y1, x2, y2) in pixels; may leave the image.
@@ -69,7 +71,13 @@ class ManifestRow:
         height: Height of the upright source image in pixels.
         format: The source file's format as Pillow names it, such as `JPEG` or `PNG`.
         jpeg_quality: Quality 1 to 100 estimated from the quantisation tables; None if it is no JPEG.
+        jpeg_subsampling: How a JPEG's colour is stored, such as `4:2:0`; `4:0:0` is grey; empty if it is no
+            JPEG.
         n_bytes: Size of the source file in bytes.
+        mean_red: Mean of the crop's red in [0, 255]; None while there is no crop.
+        mean_green: Mean of the crop's green in [0, 255].
+        mean_blue: Mean of the crop's blue in [0, 255].
+        sharpness: Logarithm to base 10 of 1 plus the variance of the Laplacian of the crop's luma.
         frame: Index of the frame in a video; None for images.
     """
 
@@ -82,6 +90,7 @@ class ManifestRow:
     status: str = OK
     reason: str = ""
     group: str = ""
+    identity: str = ""
     sha256: str = ""
     phash: str = ""
     box: tuple[float, float, float, float] | None = None
@@ -90,8 +99,18 @@ class ManifestRow:
     height: int | None = None
     format: str = ""
     jpeg_quality: int | None = None
+    jpeg_subsampling: str = ""
     n_bytes: int | None = None
+    mean_red: float | None = None
+    mean_green: float | None = None
+    mean_blue: float | None = None
+    sharpness: float | None = None
     frame: int | None = None
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The people that the row depends on, each once."""
+        return split_identities(self.identity)
 
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
@@ -105,7 +124,7 @@ _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in COLUMNS[:5]),
         ("target", pa.int8()),
-        *((name, pa.string()) for name in ("status", "reason", "group", "sha256", "phash")),
+        *((name, pa.string()) for name in ("status", "reason", "group", "identity", "sha256", "phash")),
         # Of any length: older readers of Parquet fail on missing lists of a fixed length.
         ("box", pa.list_(pa.float32())),
         ("p_face", pa.float32()),
@@ -113,12 +132,15 @@ _SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("format", pa.string()),
         ("jpeg_quality", pa.int16()),
+        ("jpeg_subsampling", pa.string()),
         ("n_bytes", pa.int64()),
+        *((name, pa.float64()) for name in ("mean_red", "mean_green", "mean_blue", "sharpness")),
         ("frame", pa.int64()),
     ]
 )
 _XLSX_CONTENT = b"faceauth_xlsx_content"
 _INTEGERS = ("target", "width", "height", "jpeg_quality", "n_bytes", "frame")
+_NUMBERS = ("p_face", "mean_red", "mean_green", "mean_blue", "sharpness")
 _PHASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 
@@ -156,6 +178,11 @@ class Manifest:
                 f"Splits in it: {', '.join(present) or 'none'}.",
             )
         return rows
+
+
+def split_identities(text: str) -> tuple[str, ...]:
+    """Reads a cell that names people, separated by semicolons; each once, in their order."""
+    return tuple(dict.fromkeys(name for part in text.split(";") if (name := part.strip())))
 
 
 def write_manifest(rows: Iterable[ManifestRow], folder: Path) -> Path:
@@ -288,12 +315,12 @@ def rows_from_records(
 def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> ManifestRow:
     values = {name: record[name] for name in COLUMNS if name in record and not _is_empty(record[name])}
     texts = {
-        name: _text(value) for name, value in values.items() if name not in (*_INTEGERS, "box", "p_face")
+        name: _text(value) for name, value in values.items() if name not in (*_INTEGERS, *_NUMBERS, "box")
     }
     try:
         integers = {name: _integer(name, values[name]) for name in _INTEGERS if name in values}
+        numbers = {name: _number(name, values[name]) for name in _NUMBERS if name in values}
         box = _box(values.get("box"))
-        p_face = _number("p_face", values["p_face"]) if "p_face" in values else None
     except ValueError as error:
         raise ManifestError(f"{place}: {error}.") from error
     target_class = texts.get("target_class", "").strip().lower()
@@ -328,7 +355,7 @@ def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> Manifest
         "target_class": ID2LABEL[target],
         "status": status,
     }
-    return ManifestRow(**texts, **integers, target=target, box=box, p_face=p_face)  # type: ignore[arg-type]
+    return ManifestRow(**texts, **integers, **numbers, target=target, box=box)  # type: ignore[arg-type]
 
 
 def _is_empty(value: Any) -> bool:

@@ -15,6 +15,8 @@ from faceauth.labels import CLASSES, LABEL2ID
 log = logging.getLogger(__name__)
 
 GROUPS_NAME = "groups.csv"
+# What a groups file says of a path: its group and who is in the picture.
+Named = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, order=True)
@@ -29,6 +31,7 @@ class SourceFile:
             it was made from, so files with one key in several sources are taken as one group.
         group: The group that a groups file names, empty if there is none.
         path: The path to open.
+        identity: Who is in the picture as a groups file says, separated by semicolons; mostly empty.
     """
 
     image_path: str
@@ -37,6 +40,12 @@ class SourceFile:
     key: str
     group: str
     path: Path
+    identity: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """True if somebody said what the image belongs to."""
+        return bool(self.group or self.identity)
 
 
 def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list[SourceFile]:
@@ -45,8 +54,8 @@ def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list
     Args:
         sources: Each one of: a folder with `real/<collection>/...` and `fake/<generator>/...`;
             `real:<name>=PATH` or `fake:<name>=PATH`; a spreadsheet with `image_path`, `folder` and `target`.
-        groups_file: CSV with the columns `path` and `group`, paths relative to the source folder or
-            absolute. Without it a `groups.csv` in a source folder is used.
+        groups_file: CSV with the column `path` and one or both of `group` and `identity`, paths relative to
+            the source folder or absolute. Without it a `groups.csv` in a source folder is used.
 
     Returns:
         The files; one path that two sources name is listed once a class and folder.
@@ -68,16 +77,16 @@ def find_sources(sources: list[str], *, groups_file: Path | None = None) -> list
             )
         files.extend(found)
     # Of one path that two sources name, the entry with a group comes last and stays.
-    files.sort(key=lambda file: (file.image_path, file.folder, file.target, bool(file.group), file.key))
+    files.sort(key=lambda file: (file.image_path, file.folder, file.target, file.is_named, file.key))
     unique = {(file.image_path, file.folder, file.target): file for file in files}
-    n_named = sum(bool(file.group) for file in unique.values())
+    n_named = sum(file.is_named for file in unique.values())
     if groups_file is not None and not n_named:
         raise InputError(
             f"{groups_file} names none of the {len(unique)} images.",
             "Its paths are relative to the source folder, or absolute.",
         )
     if n_named:
-        log.info("%d of %d images have a group that was named", n_named, len(unique))
+        log.info("%d of %d images have a group or an identity that was named", n_named, len(unique))
     return sorted(unique.values())
 
 
@@ -130,9 +139,7 @@ def _files_of_layout(root: Path, groups_file: Path | None) -> Iterator[SourceFil
                 yield _source_file(entry, entry.stem, label, LABEL2ID[label], groups, root)
 
 
-def _files_below(
-    folder: Path, root: Path, name: str, target: int, groups: dict[str, str]
-) -> Iterator[SourceFile]:
+def _files_below(folder: Path, root: Path, name: str, target: int, groups: Named) -> Iterator[SourceFile]:
     n_other = 0
     for path in _walk(folder, set()):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -144,11 +151,10 @@ def _files_below(
         log.info("%s: %d files that are no images were passed over", folder, n_other)
 
 
-def _source_file(
-    path: Path, key: str, folder: str, target: int, groups: dict[str, str], root: Path
-) -> SourceFile:
-    group = groups.get(_as_text(str(path))) or groups.get(_as_text(path.relative_to(root).as_posix()), "")
-    return SourceFile(_as_text(str(path)), _as_text(folder), target, _as_text(key), group, path)
+def _source_file(path: Path, key: str, folder: str, target: int, groups: Named, root: Path) -> SourceFile:
+    relative = _as_text(path.relative_to(root).as_posix())
+    group, identity = groups.get(_as_text(str(path))) or groups.get(relative, ("", ""))
+    return SourceFile(_as_text(str(path)), _as_text(folder), target, _as_text(key), group, path, identity)
 
 
 def _as_text(name: str) -> str:
@@ -187,9 +193,17 @@ def _files_of_table(table: Path, groups_file: Path | None) -> Iterator[SourceFil
     groups = {} if groups_file is None else _read_groups(groups_file)
     for row in rows:
         path = table.parent / row.image_path.replace("\\", "/")
-        group = groups.get(row.image_path) or groups.get(str(path)) or row.group
+        group, identity = groups.get(row.image_path) or groups.get(str(path), ("", ""))
         key = source_key(row.image_path, row.folder)
-        yield SourceFile(_as_text(str(path)), row.folder, row.target, key, group, path)
+        yield SourceFile(
+            _as_text(str(path)),
+            row.folder,
+            row.target,
+            key,
+            group or row.group,
+            path,
+            identity or row.identity,
+        )
 
 
 def source_key(image_path: str, folder: str) -> str:
@@ -211,7 +225,7 @@ def source_key(image_path: str, folder: str) -> str:
     return PurePosixPath(*below, path.stem).as_posix()
 
 
-def _groups_of(root: Path, groups_file: Path | None) -> dict[str, str]:
+def _groups_of(root: Path, groups_file: Path | None) -> Named:
     beside = root / GROUPS_NAME
     if groups_file is None and beside.is_file():
         log.info("groups are taken from %s", beside)
@@ -219,12 +233,18 @@ def _groups_of(root: Path, groups_file: Path | None) -> dict[str, str]:
     return {} if groups_file is None else _read_groups(groups_file)
 
 
-def _read_groups(path: Path) -> dict[str, str]:
+def _read_groups(path: Path) -> Named:
     if not path.is_file():
         raise UsageError(f"There is no groups file at {path}.")
     header, records = read_table(path)
-    if not {"path", "group"} <= set(header):
+    if "path" not in header or not {"group", "identity"} & set(header):
         raise InputError(
-            f"{path} has the columns {', '.join(header) or 'none'}.", "A groups file has: path, group."
+            f"{path} has the columns {', '.join(header) or 'none'}.",
+            "A groups file has: path, and group or identity or both.",
         )
-    return {str(record["path"]): str(record["group"]) for record in records if record.get("group")}
+    named = {}
+    for record in records:
+        group, identity = (str(record.get(name) or "").strip() for name in ("group", "identity"))
+        if group or identity:
+            named[str(record["path"])] = (group, identity)
+    return named

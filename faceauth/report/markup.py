@@ -2,18 +2,24 @@
 
 import base64
 import json
+import re
 from html import escape
 from pathlib import Path
 from typing import Any, NewType
 
+from faceauth.evaluation.drawing import DOTS_PER_INCH
 from faceauth.report.tables import Cell, Rate, Table
 
 # Text that is HTML already, as opposed to text that still has to be escaped.
 Markup = NewType("Markup", str)
+# What a part of the page may consist of; what there is nothing to say of is None or empty.
+Block = Markup | Table | None
 
 NONE_SIGN = "–"
 # Longer text than this gets a column wide enough to read, also on a phone.
 _PROSE_FROM = 30
+# A figure wider than this, in points of 1/72 inch, is unreadable in half of the page.
+_WIDE_FROM_POINTS = 500
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
@@ -60,12 +66,22 @@ def inline_image(path: Path, description: str) -> Markup:
         path: A `.png` or `.svg` file.
         description: What it shows, for those who do not see it.
     """
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    content = path.read_bytes()
+    data = base64.b64encode(content).decode("ascii")
     source = f"data:{_MEDIA_TYPES[path.suffix.lower()]};base64,{data}"
+    kind = "plate wide" if _width_points(content) > _WIDE_FROM_POINTS else "plate"
     return Markup(
-        f'<figure class="plate"><img src="{source}" alt="{text(description)}" loading="lazy">'
+        f'<figure class="{kind}"><div><img src="{source}" alt="{text(description)}" loading="lazy"></div>'
         f"<figcaption>{text(description)}</figcaption></figure>"
     )
+
+
+def _width_points(content: bytes) -> float:
+    """Returns how wide a figure is, if it says so: a drawing in its first lines, a bitmap in its header."""
+    if content.startswith(b"\x89PNG") and len(content) > 20:
+        return int.from_bytes(content[16:20], "big") * 72 / DOTS_PER_INCH
+    found = re.search(rb'<svg[^>]*\swidth="([\d.]+)pt"', content[:4_000])
+    return float(found.group(1)) if found else 0.0
 
 
 def number(value: float | int | None) -> str:

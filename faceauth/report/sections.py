@@ -4,23 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from faceauth.clusters.plots import TITLES
-from faceauth.labels import FAKE, REAL
-from faceauth.report import tables
-from faceauth.report.collect import Clusters, Collected, Document, Evaluation, TrainingRun
-from faceauth.report.faces import thumbnail
-from faceauth.report.figures import IntervalRow, interval_chart, score_strips, training_curves
+from faceauth.report import cluster_tables, data_tables, tables
+from faceauth.report.collect import Clusters, Collected, Document, Study, TrainingRun
+from faceauth.report.evaluation_sections import (
+    calibration_blocks,
+    evaluation_blocks,
+    plates,
+    threshold_blocks,
+)
+from faceauth.report.evaluation_tables import leaking_rows_table, ruler_pairs_table
+from faceauth.report.figures import IntervalRow, interval_chart, training_curves
+from faceauth.report.kinds import STUDY_KINDS
 from faceauth.report.map import interactive_map
-from faceauth.report.markup import Markup, inline_image, number, paragraph, text
+from faceauth.report.markup import Block, Markup, inline_image, number, paragraph, text
 from faceauth.report.tables import Table, as_number, as_rate, sub_document
-
-MISTAKES_SHOWN = 8
-_MISTAKE_PX = 96
-
-# What a part may consist of; what there is nothing to say of is None or empty.
-Block = Markup | Table | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def all_sections(collected: Collected, *, crops_root: Path | None) -> list[Secti
         crops_root: Folder of the crops if faces may be shown, else None.
     """
     evaluations = [
-        (found.name, _evaluation_blocks(found, collected.audits, crops_root))
+        (found.name, evaluation_blocks(found, collected.audits, crops_root))
         for found in collected.evaluations
     ]
     clusters = [
@@ -59,6 +57,24 @@ def all_sections(collected: Collected, *, crops_root: Path | None) -> list[Secti
         _section("model", "Model", [(found.name, _model_blocks(found)) for found in collected.models]),
         _section("training", "Training", [(found.name, _training_blocks(found)) for found in collected.runs]),
         _section("evaluation", "Evaluation", evaluations),
+        _section(
+            "calibration",
+            "Calibration",
+            [(found.name, calibration_blocks(found)) for found in collected.evaluations],
+        ),
+        _section(
+            "thresholds",
+            "Thresholds",
+            [(found.name, threshold_blocks(found)) for found in collected.evaluations],
+        ),
+        *(
+            _section(
+                kind.anchor,
+                kind.title,
+                [(found.name, _study_blocks(found)) for found in collected.studies if found.kind is kind],
+            )
+            for kind in STUDY_KINDS.values()
+        ),
         _section("clusters", "Clusters", clusters),
         Section("limits", "Limits", (_limits(collected),)),
     ]
@@ -91,9 +107,10 @@ def _data_blocks(found: Document) -> list[Block]:
     )
     return [
         paragraph(words, kind="lead") if words else None,
-        tables.counts_table(found.content),
-        tables.failures_table(found.content),
-        tables.speed_table(found.content),
+        data_tables.counts_table(found.content),
+        data_tables.equalised_table(found.content),
+        data_tables.failures_table(found.content),
+        data_tables.speed_table(found.content),
         tables.facts_table("Settings", sub_document(found.content, "settings"), folded=True),
         tables.facts_table("Versions", sub_document(found.content, "versions"), folded=True),
     ]
@@ -103,9 +120,10 @@ def _audit_blocks(found: Document) -> list[Block]:
     shortcuts = sub_document(found.content, "shortcuts")
     rows = [IntervalRow("all sources", as_rate(shortcuts.get("overall")))]
     rows += [IntervalRow(name, as_rate(rate)) for name, rate in sub_document(shortcuts, "by_folder").items()]
-    leaks = tables.leaks_table(found.content)
+    leaks = data_tables.leaks_table(found.content)
     return [
         leaks,
+        leaking_rows_table(found.content),
         paragraph(
             "A ruler looks at size, format and quality of a file and never at a face. Where it tells fakes "
             "from reals, a detector may have learned the same, and its figures there are worth as little."
@@ -113,8 +131,9 @@ def _audit_blocks(found: Document) -> list[Block]:
         if shortcuts
         else None,
         interval_chart(rows, description="AUROC of metadata alone", subject="metadata"),
-        tables.shortcuts_table(found.content),
-        tables.importances_table(found.content),
+        data_tables.shortcuts_table(found.content),
+        data_tables.importances_table(found.content),
+        ruler_pairs_table(found.content),
     ]
 
 
@@ -136,74 +155,16 @@ def _training_blocks(found: TrainingRun) -> list[Block]:
     return [paragraph(words, kind="lead"), training_curves(found.epochs), tables.epochs_table(found.epochs)]
 
 
-def _evaluation_blocks(found: Evaluation, audits: Sequence[Document], crops_root: Path | None) -> list[Block]:
-    metrics = found.metrics
-    by_folder = sub_document(metrics, "by_folder")
-    shortcuts: dict[str, object] = {}
-    for audit in audits:
-        shortcuts |= sub_document(audit.content, "shortcuts", "by_folder")
-    rows = [
-        IntervalRow(
-            name,
-            as_rate(sub_document(by_folder, name).get("auroc")),
-            as_rate(shortcuts[name]) if name in shortcuts else None,
-        )
-        for name in by_folder
+def _study_blocks(found: Study) -> list[Block]:
+    finding, captions = found.kind.finding(found.document), found.kind.figures
+    more = plates((path for path in found.figures if path.stem not in captions), captions)
+    return [
+        paragraph(found.kind.meaning, kind="lead"),
+        paragraph(finding) if finding else None,
+        plates((path for path in found.figures if path.stem in captions), captions),
+        Markup(f"<details><summary>More figures</summary>{more}</details>") if more else None,
+        *found.kind.tables(found.document),
     ]
-    rows.sort(key=lambda row: row.rate.value if row.rate.value is not None else -1)
-    blocks: list[Block] = [
-        _threshold_words(metrics),
-        tables.overall_table(metrics),
-        interval_chart(rows, description="AUROC by source, the hardest first"),
-        tables.sources_table(metrics),
-    ]
-    if found.scores is not None:
-        scores = found.scores
-        threshold = as_number(sub_document(metrics, "threshold").get("value"))
-        blocks.append(score_strips(scores.folder, scores.target, scores.p_fake, threshold=threshold))
-        if crops_root is not None and threshold is not None:
-            blocks += [_mistakes(found, crops_root, kind=kind, threshold=threshold) for kind in (REAL, FAKE)]
-    if found.figures:
-        plates = "".join(
-            inline_image(path, path.stem.replace("_", " ").replace("-", " ")) for path in found.figures
-        )
-        blocks.append(Markup(f'<h3>Figures</h3><div class="plates">{plates}</div>'))
-    return blocks
-
-
-def _threshold_words(metrics: dict[str, object]) -> Markup | None:
-    threshold = sub_document(metrics, "threshold")
-    value = as_number(threshold.get("value"))
-    if value is None:
-        return None
-    words = f"A face is called fake from a score of {number(value)} on"
-    if threshold.get("rule"):
-        words += f" (rule: {threshold['rule']}"
-        words += f", chosen on {threshold['chosen_on']})" if threshold.get("chosen_on") else ")"
-    return paragraph(f"{words}. Small print gives 95 % intervals.", kind="lead")
-
-
-def _mistakes(found: Evaluation, crops_root: Path, *, kind: int, threshold: float) -> Markup | None:
-    """Shows the faces of one class on which the detector was most wrong."""
-    scores = found.scores
-    if scores is None:
-        return None
-    is_wrong = (scores.target == kind) & ((scores.p_fake >= threshold) == (kind == REAL))
-    order = np.argsort(-scores.p_fake if kind == REAL else scores.p_fake, kind="stable")
-    cards = []
-    for i in order[is_wrong[order]][:MISTAKES_SHOWN]:
-        face = thumbnail(crops_root, str(scores.destination_path[i]), side_px=_MISTAKE_PX)
-        if face is not None:
-            source = text(str(scores.folder[i]))
-            cards.append(
-                f'<figure><img src="data:image/jpeg;base64,{face}" alt="A face of {source}">'
-                f"<figcaption>{source}, {scores.p_fake[i]:.2f}</figcaption></figure>"
-            )
-    if not cards:
-        return None
-    title = "Reals that it took for fakes" if kind == REAL else "Fakes that it took for reals"
-    count = f"the worst {len(cards)} of {number(int(is_wrong.sum()))}"
-    return Markup(f'<h3>{title} <small>{count}</small></h3><div class="faces">{"".join(cards)}</div>')
 
 
 def _cluster_blocks(found: Clusters, number_on_page: int, crops_root: Path | None) -> list[Block]:
@@ -221,9 +182,9 @@ def _cluster_blocks(found: Clusters, number_on_page: int, crops_root: Path | Non
     else:
         blocks += [inline_image(path, f"{path.stem} of {found.name}") for path in found.plots]
     blocks += [
-        tables.measures_table(document),
-        tables.cluster_sources_table(document),
-        tables.faithfulness_table(document, TITLES),
+        cluster_tables.measures_table(document),
+        cluster_tables.cluster_sources_table(document),
+        cluster_tables.faithfulness_table(document, TITLES),
     ]
     if isinstance(notes, list):
         blocks += [paragraph(str(note), kind="notes") for note in notes]

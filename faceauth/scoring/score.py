@@ -20,6 +20,7 @@ def score_rows(
     workers: int = 2,
     device: str = "cpu",
     advance: Callable[[int], None] | None = None,
+    alter: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[Scores, np.ndarray]:
     """Scores crops, and keeps the embedding that each score was made from.
 
@@ -31,6 +32,7 @@ def score_rows(
         workers: Processes that read crops beside the network.
         device: A torch device.
         advance: Called with the number of crops after each batch.
+        alter: Turns each crop, (height, width, 3) uint8, into one of the same shape; None for nothing.
 
     Returns:
         The scores of the n rows in their order, and their embeddings, (n, d) float32.
@@ -40,7 +42,7 @@ def score_rows(
     """
     detector.model.to(device).eval()  # type: ignore[arg-type]
     p_fake, features = [], []
-    loader = plain_loader(rows, manifest, batch_size=batch_size, workers=workers)
+    loader = plain_loader(rows, manifest, batch_size=batch_size, workers=workers, alter=alter)
     for batch in batches_of(loader):
         pixel_values = detector.pixel_values(batch["images_rgb_uint8"].to(device))
         p_fake_of_batch, embedding = scores_and_features(detector, pixel_values)

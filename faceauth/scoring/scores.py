@@ -68,6 +68,13 @@ class Scores:
     def __len__(self) -> int:
         return len(self.p_fake)
 
+    @property
+    def unit(self) -> np.ndarray | None:
+        """What is independent evidence, object (n,) of str: the group, or else the video; None if neither."""
+        if self.group is None or self.video is None:
+            return self.video if self.group is None else self.group
+        return np.where(self.group == "", self.video, self.group)
+
     def where(self, keep: np.ndarray) -> "Scores":
         """Returns the rows for which `keep`, bool (n,), is true."""
         return Scores(**{name: column[keep] for name, column in self._columns().items()})

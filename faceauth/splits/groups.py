@@ -1,14 +1,15 @@
 """Groups: what must stay together, because one image would give the others away.
 
-Four things tie images: the group that the user names; the same path in two sources, since a fake often
-keeps the name of its photo; the same bytes; and crops that look alike. Ties are transitive.
+Five things tie images: the group that the user names; a person that the user names in both; the same path
+in two sources, since a fake often keeps the name of its photo; the same bytes; and crops that look alike.
+Ties are transitive.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from faceauth.intake.manifest import ManifestRow
+from faceauth.intake.manifest import ManifestRow, split_identities
 from faceauth.intake.sources import SourceFile
 from faceauth.splits.near import near_duplicate_pairs
 
@@ -18,6 +19,7 @@ class Ties:
     """How many rows each kind of tie joined to another row; for the log and `prepare.json`."""
 
     named: int
+    identity: int
     same_key: int
     same_bytes: int
     look_alike: int
@@ -43,8 +45,12 @@ class _Joined:
 
     def join_equal(self, values: Iterable[str]) -> int:
         """Joins the positions of equal values; empty values join nothing."""
+        return self.join_sharing((value,) if value else () for value in values)
+
+    def join_sharing(self, values: Iterable[Iterable[str]]) -> int:
+        """Joins the positions that have at least one value in common."""
         first: dict[str, int] = {}
-        return sum(self.join(first.setdefault(value, i), i) for i, value in enumerate(values) if value)
+        return sum(self.join(first.setdefault(value, i), i) for i, own in enumerate(values) for value in own)
 
 
 def group_rows(files: Sequence[SourceFile], rows: Sequence[ManifestRow]) -> tuple[list[str], Ties]:
@@ -55,15 +61,18 @@ def group_rows(files: Sequence[SourceFile], rows: Sequence[ManifestRow]) -> tupl
         rows: Their rows in the same order.
 
     Returns:
-        n names: the alphabetically first name that a user gave inside the group, or else the first key
-        that several sources share, or else the hash of its first file; and the counts of ties.
+        n names: the alphabetically first name that a user gave inside the group, or else its first person, or
+        else the first key that several sources share, or else the hash of its first file; and the counts of
+        ties.
     """
     joined = _Joined(len(rows))
     # A name given by the user says more than a file name does.
-    keys = ["" if file.group else file.key for file in files]
+    keys = ["" if file.is_named else file.key for file in files]
+    people = [split_identities(file.identity) for file in files]
     shared = {key for key, n in Counter(key for key in keys if key).items() if n > 1}
     ties = Ties(
         named=joined.join_equal(file.group for file in files),
+        identity=joined.join_sharing(people),
         same_key=joined.join_equal(key if key in shared else "" for key in keys),
         same_bytes=joined.join_equal(row.sha256 for row in rows),
         look_alike=sum(joined.join(i, j) for i, j in near_duplicate_pairs([row.phash for row in rows])),
@@ -75,6 +84,7 @@ def group_rows(files: Sequence[SourceFile], rows: Sequence[ManifestRow]) -> tupl
     for positions in members.values():
         name = (
             min((files[i].group for i in positions if files[i].group), default="")
+            or min((name for i in positions for name in people[i]), default="")
             or min((keys[i] for i in positions if keys[i] in shared), default="")
             or min((rows[i].sha256[:16] for i in positions if rows[i].sha256), default="")
             or files[positions[0]].key

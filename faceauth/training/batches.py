@@ -5,7 +5,7 @@ nothing, and an epoch that is done again after a crash is the same epoch.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class CropDataset(Dataset[tuple[Tensor, int, int]]):
         manifest: Where their crops lie.
         augment: Degradations with their chances; None reads crops as they are.
         seed: Of the degradations.
+        alter: Turns each crop, (height, width, 3) uint8, into one of the same shape, such as `AtLevel`; None
+            for nothing.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class CropDataset(Dataset[tuple[Tensor, int, int]]):
         *,
         augment: dict[str, float] | None = None,
         seed: int = 0,
+        alter: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.paths: list[Path] = [manifest.crop_path(row) for row in rows]
         self.targets = [row.target for row in rows]
         self.augment = augment
         self.seed = seed
+        self.alter = alter
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -65,6 +69,8 @@ class CropDataset(Dataset[tuple[Tensor, int, int]]):
             ) from error
         if self.augment:
             image = degrade(image, self.augment, np.random.default_rng([self.seed, self.epoch, place]))
+        if self.alter:
+            image = self.alter(image)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1), self.targets[position], position
 
 
@@ -142,10 +148,16 @@ def train_loader(
 
 
 def plain_loader(
-    rows: Sequence[ManifestRow], manifest: Manifest, *, batch_size: int, workers: int
+    rows: Sequence[ManifestRow],
+    manifest: Manifest,
+    *,
+    batch_size: int,
+    workers: int,
+    alter: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> DataLoader:
-    """Makes a loader that reads every row once, in order, as it is."""
-    return DataLoader(CropDataset(rows, manifest), batch_size, num_workers=workers, collate_fn=collate)
+    """Makes a loader that reads every row once, in order, as it is or as `alter` makes it."""
+    dataset = CropDataset(rows, manifest, alter=alter)
+    return DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
 
 
 def batches_of(loader: DataLoader) -> Iterator[dict[str, Tensor]]:

@@ -31,6 +31,7 @@ class DataSettings:
     Attributes:
         manifest: A prepared folder or manifest file.
         folders: Only these sources, such as one generator family and the reals; null for all.
+        share: Share of the training groups, sources in proportion; a smaller share is part of a larger one.
         draw: `generator`: both classes half the time, each source of a class equally often;
             `class`: both classes half the time; `all`: every image once an epoch.
         augment: Degradations with the probability of each, applied in this order.
@@ -39,6 +40,7 @@ class DataSettings:
 
     manifest: str | None = None
     folders: tuple[str, ...] | None = None
+    share: float = field(default=1.0, metadata={"min": 0.0, "max": 1.0})
     draw: Literal["generator", "class", "all"] = "generator"
     augment: dict[str, float] = field(default_factory=lambda: {"flip": 0.5})
     workers: int = field(default=2, metadata={"min": 0, "max": 64})
@@ -95,7 +97,9 @@ class TrainSettings:
         precision: Numbers of the forward pass.
         clip_norm: Largest norm of the gradient; 0 does not clip.
         early_stop_patience: Epochs without a better val AUROC before training ends; 0 never stops early.
-        threshold_rule: How the decision threshold is chosen on val.
+        threshold_rule: How the decision threshold is chosen on val, such as `youden`, `fpr=0.01` or `cost=5`.
+        calibration: How scores are calibrated on val: a registered name, or `none`.
+        unsure_coverage: The least share of each class that shall not be surely called the other.
         seed: Of everything that is drawn.
         trackers: Names of experiment trackers that Accelerate knows, such as `tensorboard`.
         output: The run folder.
@@ -113,6 +117,8 @@ class TrainSettings:
     clip_norm: float = field(default=1.0, metadata={"min": 0.0})
     early_stop_patience: int = field(default=5, metadata={"min": 0})
     threshold_rule: str = "youden"
+    calibration: str = "temperature"
+    unsure_coverage: float = field(default=0.9, metadata={"min": 0.5, "max": 0.999})
     seed: int = field(default=0, metadata={"min": 0})
     trackers: tuple[str, ...] = ()
     output: str = "runs/faceauth"

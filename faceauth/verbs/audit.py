@@ -1,13 +1,19 @@
-"""`faceauth audit`: leaks between splits, and how far metadata alone goes."""
+"""`faceauth audit`: leaks between splits, and how far plain facts alone go."""
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from faceauth.console import progress
 from faceauth.files import write_json
-from faceauth.intake.manifest import OK, ManifestRow
-from faceauth.scoring.shortcuts import Shortcuts, measure_shortcuts
+from faceauth.intake.looks import look_of
+from faceauth.intake.manifest import OK, Manifest, ManifestRow
+from faceauth.shortcuts.shortcuts import Shortcuts, measure_pairs, measure_shortcuts
 from faceauth.splits.leaks import Leaks, find_leaks
 
 log = logging.getLogger(__name__)
@@ -24,7 +30,11 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the shape of `audit.json`."""
-        return {"leaks": self.leaks.to_json(), "shortcuts": self.shortcuts.to_json()}
+        return {
+            "leaks": self.leaks.to_json(),
+            **self.leaks.rows_to_json(),
+            "shortcuts": self.shortcuts.to_json(),
+        }
 
 
 def audit_rows(rows: list[ManifestRow], *, seed: int = 0) -> Audit:
@@ -32,7 +42,7 @@ def audit_rows(rows: list[ManifestRow], *, seed: int = 0) -> Audit:
 
     Args:
         rows: All rows; only usable ones with a split count.
-        seed: Of the metadata-only classifier.
+        seed: Of the folds of the ruler.
     """
     used = [row for row in rows if row.status == OK and row.split]
     n_unhashed = sum(not row.phash for row in used)
@@ -43,7 +53,18 @@ def audit_rows(rows: list[ManifestRow], *, seed: int = 0) -> Audit:
             n_unhashed,
             len(used),
         )
-    return Audit(find_leaks(used), measure_shortcuts(used, seed=seed))
+    shortcuts = measure_shortcuts(used, seed=seed)
+    return Audit(find_leaks(used), dataclasses.replace(shortcuts, pairs=measure_pairs(used, seed=seed)))
+
+
+def audit_manifest(manifest: Manifest, *, seed: int = 0) -> Audit:
+    """Audits a manifest; where it does not say how its crops look, they are looked at.
+
+    Args:
+        manifest: Any manifest, of an older version or of another tool too.
+        seed: Of the folds of the ruler.
+    """
+    return audit_rows(_with_looks(manifest), seed=seed)
 
 
 def write_audit(audit: Audit, folder: Path) -> Path:
@@ -53,18 +74,22 @@ def write_audit(audit: Audit, folder: Path) -> Path:
     return path
 
 
-def describe_ruler(shortcuts: dict[str, Any]) -> str:
-    """Puts the result of the metadata-only classifier into one sentence.
-
-    Args:
-        shortcuts: The part `shortcuts` of `audit.json`.
-    """
-    rate = shortcuts["overall"]
-    if rate["value"] is None:
-        return f"How far metadata alone goes is unknown: {rate['reason']}."
-    interval = f" ({rate['ci95'][0]:.2f} to {rate['ci95'][1]:.2f})" if rate["ci95"] else ""
-    leaned = ", ".join(
-        feature["name"] for feature in shortcuts["features"][:3] if feature["importance"] > 0.005
-    )
-    found = f", by {leaned}" if leaned else ""
-    return f"Metadata alone, without a look at the pixels, gets AUROC {rate['value']:.2f}{interval}{found}."
+def _with_looks(manifest: Manifest) -> list[ManifestRow]:
+    without = [
+        i
+        for i, row in enumerate(manifest.rows)
+        if row.status == OK and row.mean_red is None and manifest.crop_path(row).is_file()
+    ]
+    rows = list(manifest.rows)
+    if not without:
+        return rows
+    with progress("colour and sharpness", len(without)) as advance:
+        for i in without:
+            try:
+                with Image.open(manifest.crop_path(rows[i])) as image:
+                    look = look_of(np.asarray(image.convert("RGB")))
+                rows[i] = dataclasses.replace(rows[i], **dataclasses.asdict(look))
+            except (OSError, ValueError, SyntaxError) as error:
+                log.warning("%s cannot be read: %s", manifest.crop_path(rows[i]), error)
+            advance()
+    return rows

@@ -1,6 +1,7 @@
 """`faceauth evaluate`: score a split, or take the scores of any other tool, and say what they are worth."""
 
 import getpass
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -9,27 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from faceauth.clusters.embeddings import Embeddings, write_embeddings
 from faceauth.console import progress
+from faceauth.decisions.calibration import NONE, Calibration, apply_calibration, fit_calibration
+from faceauth.decisions.conformal import UnsureBand, choose_unsure_band
+from faceauth.decisions.threshold_rules import parse_rule
+from faceauth.decisions.thresholds import Threshold, choose_threshold, list_thresholds
 from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, load_checkpoint
 from faceauth.errors import UsageError
+from faceauth.evaluation.document import evaluate_scores
+from faceauth.evaluation.document_files import write_evaluation
+from faceauth.evaluation.figures import draw_evaluation_figures
+from faceauth.evaluation.misclassified import write_misclassified
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import TEST, VAL
-from faceauth.scoring.evaluation import evaluate_scores
-from faceauth.scoring.evaluation_files import write_evaluation
-from faceauth.scoring.figures import draw_evaluation_figures
-from faceauth.scoring.intervals import Rate
+from faceauth.scoring.by_folder import rows_of_split
 from faceauth.scoring.score import best_device, score_rows
 from faceauth.scoring.score_tables import read_scores
 from faceauth.scoring.scores import Scores
-from faceauth.scoring.shortcuts import measure_shortcuts
-from faceauth.scoring.thresholds import Threshold, choose_threshold
+from faceauth.shortcuts.shortcuts import measure_shortcuts
 from faceauth.splits.leaks import refuse_leaks
 
 log = logging.getLogger(__name__)
 
 EMBEDDINGS_NAME = "embeddings.parquet"
+# Of the unsure band of another tool's scores; a checkpoint has its own.
+COVERAGE = 0.9
 
 
 @dataclass(frozen=True)
@@ -84,44 +92,94 @@ def evaluate(
     rows = _limited(manifest.in_split(split), settings.limit)
     scores, embeddings, card = score_manifest(model, manifest, rows, settings=settings)
     write_embeddings(embeddings, output / EMBEDDINGS_NAME)
-    n_reads = count_test_read(model, manifest) if split == TEST else _test_reads(model)
-    value, rule, chosen_on = (card.threshold[name] for name in ("value", "rule", "chosen_on"))
-    n_val = {label: int(card.metrics["auroc"][f"n_{label}"]) for label in ("real", "fake")}
-    threshold = Threshold(value, rule, chosen_on, n_val["real"], n_val["fake"])
-    shortcut = measure_shortcuts(rows, seed=settings.seed).overall
+    if split == TEST:
+        count_test_read(model, manifest)
     return _measure(
-        scores, output, threshold=threshold, split=split, model=str(model), seed=settings.seed,
-        test_reads=n_reads, shortcut_auroc=shortcut,
-    )  # fmt: skip
+        scores,
+        output,
+        manifest=manifest,
+        split=split,
+        model=str(model),
+        threshold=Threshold.from_json(card.threshold),
+        alternatives=card.thresholds,
+        calibration=Calibration.from_json(card.calibration),
+        unsure=UnsureBand.from_json(card.unsure),
+        seed=settings.seed,
+        test_reads=list_test_reads(model),
+        shortcuts=measure_shortcuts(rows, seed=settings.seed),
+    )
 
 
 def evaluate_table(
-    scores_path: Path, output: Path, *, split: str = TEST, rule: str = "half", seed: int = 0
+    scores_path: Path,
+    output: Path,
+    *,
+    split: str = TEST,
+    rule: str = "half",
+    calibration: str = "none",
+    column: str | None = None,
+    meaning: str = "p_fake",
+    manifest_path: Path | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Measures scores that any tool has written.
 
     Args:
-        scores_path: CSV or Parquet with `p_fake`, `target`, and if known `folder`, `split` and `group`.
+        scores_path: CSV or Parquet with a score and the truth, and if known `folder`, `split` and `group`.
         output: Where results go.
         split: Which rows to measure; a table without splits is all `test`.
-        rule: How the threshold is chosen: `half`, or another rule if the table has val rows.
+        rule: How the threshold is chosen: `half` or `value=`, or another rule if the table has val rows.
+        calibration: A name in `CALIBRATIONS`; all but `none` are fitted on the table's val rows.
+        column: The column that holds the score; None looks for one whose name says what it means.
+        meaning: What its numbers are, a name in `SCORE_MEANINGS`.
+        manifest_path: A prepared folder or manifest file that knows the truth of each path, its source, split
+            and group; then leaks are refused and metadata alone is measured, too.
         seed: Of the intervals.
 
     Returns:
         The document of `metrics.json`.
 
     Raises:
-        FaceAuthError: The table cannot be read, or a rule needs val rows and there are none.
+        FaceAuthError: The table cannot be read, the manifest leaks, or a rule needs val rows and there are
+            none.
     """
-    scores = read_scores(scores_path)
-    is_val = scores.split == VAL
-    if rule != "half" and not is_val.any():
+    manifest = None if manifest_path is None else read_manifest(manifest_path)
+    if manifest is not None:
+        refuse_leaks(manifest)
+    scores = read_scores(scores_path, column=column, meaning=meaning, manifest=manifest)
+    val = scores.where(scores.split == VAL)
+    if not len(val) and (calibration != NONE or parse_rule(rule).rule.fixed is None):
         raise UsageError(
-            f"The threshold rule '{rule}' needs val rows, and {scores_path} has none.",
-            "Use --threshold-rule half, or add rows with split val.",
+            f"The threshold rule '{rule}' with the calibration '{calibration}' needs val rows, and "
+            f"{scores_path} has none.",
+            "Use --threshold-rule half or value=0.6 and --calibration none, or add rows with split val.",
         )
-    threshold = choose_threshold(scores.target[is_val], scores.p_fake[is_val], rule=rule, chosen_on=VAL)
-    return _measure(scores, output, threshold=threshold, split=split, model=str(scores_path), seed=seed)
+    fitted = fit_calibration(val.target, val.p_fake, method=calibration)
+    scores, val = apply_calibration(scores, fitted), apply_calibration(val, fitted)
+    threshold = choose_threshold(val.target, val.p_fake, rule=rule, groups=val.group, seed=seed)
+    shortcuts, alternatives, unsure = None, [], None
+    if len(set(val.target.tolist())) == 2:
+        alternatives = list_thresholds(val.target, val.p_fake, groups=val.group, seed=seed)
+        unsure = choose_unsure_band(
+            val.target, val.p_fake, coverage=COVERAGE, threshold=threshold.value, groups=val.group
+        )
+    if manifest is not None:
+        scored = set(scores.destination_path.tolist())
+        rows = [row for row in manifest.in_split(split) if row.destination_path in scored]
+        shortcuts = measure_shortcuts(rows, seed=seed)
+    return _measure(
+        scores,
+        output,
+        manifest=manifest,
+        split=split,
+        model=str(scores_path),
+        threshold=threshold,
+        alternatives=alternatives,
+        calibration=fitted,
+        unsure=unsure,
+        seed=seed,
+        shortcuts=shortcuts,
+    )
 
 
 def score_manifest(
@@ -130,7 +188,7 @@ def score_manifest(
     """Runs a checkpoint over rows, with progress.
 
     Returns:
-        The scores, the embeddings of the same pass, and the checkpoint's card.
+        The scores, calibrated; the embeddings of the same pass; and the checkpoint's card.
     """
     detector, card = load_checkpoint(model)
     rows = _limited(rows, settings.limit)
@@ -144,6 +202,7 @@ def score_manifest(
             device=settings.device or best_device(),
             advance=advance,
         )
+    scores = apply_calibration(scores, card.calibration)
     assert scores.group is not None
     embeddings = Embeddings(
         destination_path=scores.destination_path,
@@ -168,24 +227,38 @@ def count_test_read(model: Path, manifest: Manifest) -> int:
 
     A test split that is read again and again until the figure pleases is no test any more.
     """
-    path = _checkpoint_folder(model) / TEST_READS_NAME
+    folder = _checkpoint_folder(model)
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": _user(),
+        "checkpoint_sha256": _sha256(folder / SAFE_WEIGHTS_NAME),
         "manifest_sha256": manifest.sha256,
     }
-    with path.open("a", encoding="utf-8") as file:
+    with (folder / TEST_READS_NAME).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    return _test_reads(model)
+    return len(list_test_reads(model))
 
 
-def _test_reads(model: Path) -> int:
+def list_test_reads(model: Path) -> list[dict[str, str]]:
+    """Returns who read the test split for a model, when and with which weights, the earliest first."""
     path = _checkpoint_folder(model) / TEST_READS_NAME
-    return len(path.read_text("utf-8").splitlines()) if path.exists() else 0
+    reads = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            reads.append(json.loads(line))
+        except ValueError:
+            # A line that was cut off still stands for a reading.
+            reads.append({"when": "unknown", "who": "unknown"})
+    return reads
 
 
 def _checkpoint_folder(model: Path) -> Path:
     return model if (model / CARD_NAME).is_file() else model / "checkpoint"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _user() -> str:
@@ -196,25 +269,12 @@ def _user() -> str:
 
 
 def _measure(
-    scores: Scores,
-    output: Path,
-    *,
-    threshold: Threshold,
-    split: str,
-    model: str,
-    seed: int,
-    test_reads: int = 0,
-    shortcut_auroc: Rate | None = None,
+    scores: Scores, output: Path, *, manifest: Manifest | None, split: str, **decided: Any
 ) -> dict[str, Any]:
-    document = evaluate_scores(
-        scores,
-        threshold=threshold,
-        split=split,
-        model=model,
-        seed=seed,
-        test_reads=test_reads,
-        shortcut_auroc=shortcut_auroc,
-    )
+    document = evaluate_scores(scores, split=split, **decided)
     write_evaluation(document, scores, output)
     draw_evaluation_figures(document, scores, output)
+    write_misclassified(
+        rows_of_split(scores, split), output, threshold=document["threshold"]["value"], manifest=manifest
+    )
     return document

@@ -20,6 +20,7 @@ from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.files import whole_file, write_json
 from faceauth.intake.collect import STORE_NAME, CollectSettings, collect_faces, stored_crop
+from faceauth.intake.counts import count_rows
 from faceauth.intake.faces import load_face_detector
 from faceauth.intake.manifest import (
     DUPLICATE,
@@ -37,10 +38,11 @@ from faceauth.intake.manifest import (
 )
 from faceauth.intake.sources import SourceFile, find_sources
 from faceauth.labels import CLASSES, SPLITS
+from faceauth.shortcuts.shortcuts import describe_ruler
 from faceauth.splits.assign import assign_splits
 from faceauth.splits.balance import BALANCE_RULES, choose_balanced
 from faceauth.splits.groups import Ties, group_rows
-from faceauth.verbs.audit import AUDIT_NAME, Audit, audit_rows, describe_ruler, write_audit
+from faceauth.verbs.audit import AUDIT_NAME, Audit, audit_rows, write_audit
 from faceauth.versions import installed_versions
 
 log = logging.getLogger(__name__)
@@ -148,7 +150,10 @@ def prepare(
     with _timed(seconds, "group_and_split"):
         rows = _drop_same_bytes(rows)
         groups, ties = group_rows(files, rows)
-        rows = [dataclasses.replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
+        rows = [
+            dataclasses.replace(row, group=group, identity=file.identity)
+            for row, group, file in zip(rows, groups, files, strict=True)
+        ]
         if not any(row.status == OK for row in rows):
             write_manifest(rows, output)
             raise _no_face_error(rows, output)
@@ -320,20 +325,9 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 def _summary(
     rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings, *, n_new: int
 ) -> dict[str, Any]:
-    by_folder: dict[str, dict[str, Any]] = {}
-    n_classes = Counter(folder for folder, _ in {(row.folder, row.target) for row in rows})
-    for row in rows:
-        # Reals and fakes may come from folders of one name; they are counted apart nevertheless.
-        name = row.folder if n_classes[row.folder] == 1 else f"{row.target_class}/{row.folder}"
-        entry = by_folder.setdefault(
-            name, {"target_class": row.target_class, "status": Counter(), "split": Counter()}
-        )
-        entry["status"][row.status] += 1
-        if row.split:
-            entry["split"][row.split] += 1
     failures = [row for row in rows if row.status in FAILED_STATUSES]
     return {
-        "counts": {"by_status": dict(Counter(row.status for row in rows)), "by_folder": by_folder},
+        "counts": count_rows(rows),
         "groups": {"n": len({row.group for row in rows}), "tied": dataclasses.asdict(ties)},
         "rates": {
             "images_new": n_new,

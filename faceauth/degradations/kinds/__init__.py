@@ -1,0 +1,1 @@
+"""The degradations, each a decorated function in the file of its kind."""

@@ -1,0 +1,1 @@
+"""All metrics, by what they judge: decisions, rankings, probabilities."""

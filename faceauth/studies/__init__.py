@@ -1,0 +1,1 @@
+"""Many evaluations side by side: the cross-generator matrix, robustness, two detectors compared."""

@@ -472,6 +472,7 @@ def robustness(
     """
     _check_split(split)
 
+    from faceauth.shortcuts.shortcuts import describe_ruler
     from faceauth.verbs.evaluate import ScoringSettings
     from faceauth.verbs.robustness import format_levels, robustness
 
@@ -493,6 +494,8 @@ def robustness(
         ["degradation", "level", "AUROC", "95 % interval", "drop", "95 % interval", "balanced accuracy"],
         format_levels(document),
     )
+    print()
+    print(describe_ruler(document["shortcuts"]))
 
 
 @verb
@@ -649,6 +652,7 @@ def matrix(
     Example: faceauth matrix --config matrix --manifest prepared/ --output matrix/
     """
     from faceauth.config import load_config
+    from faceauth.shortcuts.shortcuts import describe_ruler
     from faceauth.verbs.matrix import describe_study, format_matrix, matrix, matrix_of_tables
     from faceauth.verbs.study import MatrixSettings, find_study
 
@@ -679,6 +683,8 @@ def matrix(
             format_matrix(document),
         )
         print()
+        if document["shortcuts"]:
+            print(describe_ruler(document["shortcuts"]))
         print(output / "matrix.png")
     for name, reason in document["failed"].items():
         print(f"{name}: {reason}", file=sys.stderr)

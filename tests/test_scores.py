@@ -253,6 +253,20 @@ def test_frames_of_a_video_are_one_piece_of_evidence_and_videos_are_measured(tmp
     assert alone["pooled"] == {}
 
 
+def test_each_degradation_is_measured_on_its_own_pictures(tmp_path):
+    scores = make_scores(30)
+    done = texts(["", "jpeg_30"] * (len(scores) // 2))
+    path = tmp_path / "scores.csv"
+    columns = {name: getattr(scores, name) for name in ("folder", "split", "target", "p_fake")}
+    write_scores(Scores(scores.destination_path, **columns, degradation=done), path)
+    document = evaluate_scores(read_scores(path), threshold=HALF, split="test", model="m", draws=50)
+    assert set(document["by_degradation"]) == {"clean", "jpeg_30"}
+    keep = done == "jpeg_30"
+    measured = document["by_degradation"]["jpeg_30"]["auroc"]
+    assert measured["value"] == compute_metric("auroc", scores.target[keep], scores.p_fake[keep])[0]
+    assert (measured["n_real"], measured["n_fake"]) == (30, 30)
+
+
 def test_each_generator_meets_each_collection(tmp_path):
     scores = make_scores(20)
     document = evaluate_scores(scores, threshold=HALF, split="test", model="m", draws=50)

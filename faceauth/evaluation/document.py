@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from faceauth.decisions.calibration import NO_CALIBRATION, Calibration
 from faceauth.decisions.conformal import UnsureBand, measure_unsure
 from faceauth.decisions.thresholds import Threshold
 from faceauth.evaluation.reliability import describe_reliability
 from faceauth.labels import FAKE, REAL
+from faceauth.scoring.breakdown import rates_by
 from faceauth.scoring.by_folder import iterate_folders, rows_of_split
 from faceauth.scoring.delong import delong_auroc
 from faceauth.scoring.intervals import DEFAULT_DRAWS, Rate, measure_rates
@@ -23,6 +26,9 @@ from faceauth.shortcuts.shortcuts import Shortcuts
 
 # What is said of thresholds that were not chosen for verdicts.
 OF_ALTERNATIVES = ("accuracy", "balanced_accuracy", "recall_fake", "recall_real")
+
+# What untouched pictures are called among degraded ones.
+CLEAN = "clean"
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +95,7 @@ def evaluate_scores(
             "overall": _delong(measured),
             "by_folder": {name: _delong(rows) for name, rows in folders.items()},
         },
+        "by_degradation": measure_degradations(measured, threshold=threshold.value, draws=draws, seed=seed),
         "pairs": measure_pairs(measured, draws=draws, seed=seed),
         "pooled": measure_videos(measured, threshold=threshold.value, draws=draws, seed=seed),
         "thresholds": [_measure_alternative(facts, measured, draws, seed) for facts in alternatives],
@@ -131,6 +138,27 @@ def measure_pairs(scores: Scores, *, draws: int = DEFAULT_DRAWS, seed: int = 0) 
             )["auroc"]
             pairs.append({"generator": generator, "collection": collection, "auroc": auroc.to_json()})
     return pairs
+
+
+def measure_degradations(
+    scores: Scores, *, threshold: float, draws: int = DEFAULT_DRAWS, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Measures the pictures of each degradation, where the scores say what was done to each.
+
+    Args:
+        scores: Rows of one split.
+        threshold: A face is called fake from this score on.
+        draws: Resamples for the intervals.
+        seed: The same seed gives the same intervals.
+
+    Returns:
+        All metrics by degradation, those of untouched pictures under `clean`; empty if none is known.
+    """
+    if scores.degradation is None or not any(scores.degradation):
+        return {}
+    labels = np.where(scores.degradation == "", CLEAN, scores.degradation)
+    found = rates_by(scores, labels, threshold=threshold, draws=draws, seed=seed)
+    return {label: _to_json(rates) for label, rates in found.items()}
 
 
 def measure_videos(

@@ -54,7 +54,7 @@ def rates_by(
             rows.target,
             rows.p_fake,
             threshold=threshold,
-            groups=rows.group,
+            groups=rows.unit,
             metrics=chosen,
             draws=draws,
             seed=seed,

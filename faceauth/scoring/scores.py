@@ -18,7 +18,7 @@ from faceauth.labels import FAKE, REAL
 
 COLUMNS = ("destination_path", "folder", "split", "target", "p_fake")
 # Written and read only if they are known.
-OPTIONAL_COLUMNS = ("group", "video")
+OPTIONAL_COLUMNS = ("group", "video", "degradation")
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -35,6 +35,8 @@ class Scores:
         group: Group of each face, object (n,) of str, empty for none; None if no groups are known.
         video: Video that each face is a frame of, object (n,) of str, empty for a picture of its own; None
             if no videos are known.
+        degradation: What was done to each picture, such as `jpeg_30`, object (n,) of str, empty for nothing;
+            None if that is not known.
 
     Raises:
         InputError: Columns differ in length, a target is neither 0 nor 1, or a score is no number in [0, 1].
@@ -47,6 +49,7 @@ class Scores:
     p_fake: np.ndarray
     group: np.ndarray | None = None
     video: np.ndarray | None = None
+    degradation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self._columns().items()}

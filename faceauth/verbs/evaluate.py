@@ -89,7 +89,7 @@ def evaluate(
     """
     manifest = read_manifest(manifest_path)
     refuse_leaks(manifest)
-    rows = _limited(manifest.in_split(split), settings.limit)
+    rows = limit_rows(manifest.in_split(split), settings.limit)
     scores, embeddings, card = score_manifest(model, manifest, rows, settings=settings)
     write_embeddings(embeddings, output / EMBEDDINGS_NAME)
     if split == TEST:
@@ -191,7 +191,7 @@ def score_manifest(
         The scores, calibrated; the embeddings of the same pass; and the checkpoint's card.
     """
     detector, card = load_checkpoint(model)
-    rows = _limited(rows, settings.limit)
+    rows = limit_rows(rows, settings.limit)
     with progress("scores", len(rows)) as advance:
         scores, features = score_rows(
             detector,
@@ -216,7 +216,8 @@ def score_manifest(
     return scores, embeddings, card
 
 
-def _limited(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:
+def limit_rows(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:
+    """Returns at most `limit` rows, taken evenly from all; all of them if there is no limit."""
     if limit is None or limit >= len(rows):
         return rows
     return [rows[i] for i in np.linspace(0, len(rows) - 1, limit).round().astype(int)]

@@ -8,10 +8,12 @@ from typing import Any
 
 from faceauth.errors import FaceAuthError, UsageError
 from faceauth.files import read_json, write_json
+from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import CLASSES
 from faceauth.scoring.by_folder import rows_of_split
 from faceauth.scoring.intervals import DEFAULT_DRAWS
 from faceauth.scoring.score_tables import read_scores
+from faceauth.shortcuts.shortcuts import measure_shortcuts
 from faceauth.studies.matrix import CELL_METRICS, MatrixRow, find_tests, measure_matrix, write_matrix_csv
 from faceauth.studies.matrix_figures import draw_matrix_figures
 from faceauth.studies.transfer import correlate_detectors, correlate_generators
@@ -123,7 +125,7 @@ def matrix_of_tables(
     rows = [MatrixRow(name, rows_of_split(read_scores(path), split)) for name, path in files.items()]
     trainings = [{"name": name, "file": str(path), "size": None} for name, path in files.items()]
     head: dict[str, Any] = {"plan": None, "axis": "", "split": split, "manifest_sha256": None, "limit": None}
-    document = {**head, "trainings": trainings, "untrainable": {}, "failed": {}}
+    document = {**head, "trainings": trainings, "untrainable": {}, "failed": {}, "shortcuts": None}
     return _measure(document, rows, output, families={}, metrics=CELL_METRICS, draws=draws, seed=seed)
 
 
@@ -174,6 +176,7 @@ def _write_results(study: Study) -> dict[str, Any]:
         "trainings": trainings,
         "untrainable": study.untrainable,
         "failed": failed,
+        "shortcuts": measure_shortcuts(_measured_rows(study, rows), seed=settings.seed).to_json(),
     }
     return _measure(
         document,
@@ -184,6 +187,13 @@ def _write_results(study: Study) -> dict[str, Any]:
         draws=settings.draws,
         seed=settings.seed,
     )
+
+
+def _measured_rows(study: Study, rows: list[MatrixRow]) -> list[ManifestRow]:
+    """Returns the manifest's rows that the detectors were tested on."""
+    scored = {path for row in rows if row.scores is not None for path in row.scores.destination_path}
+    of_split = study.manifest.in_split(study.settings.test_split)
+    return [row for row in of_split if row.destination_path in scored]
 
 
 def _measure(

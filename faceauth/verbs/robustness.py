@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from faceauth.console import progress
@@ -23,10 +22,17 @@ from faceauth.labels import TEST
 from faceauth.scoring.score import best_device, score_rows
 from faceauth.scoring.score_tables import read_scores
 from faceauth.scoring.scores import Scores, write_scores
+from faceauth.shortcuts.shortcuts import measure_shortcuts
 from faceauth.splits.leaks import refuse_leaks
 from faceauth.studies.robustness import CLEAN, measure_robustness, write_robustness_csv
 from faceauth.studies.robustness_figures import draw_robustness_figures
-from faceauth.verbs.evaluate import DEFAULT_SCORING, ScoringSettings, count_test_read, list_test_reads
+from faceauth.verbs.evaluate import (
+    DEFAULT_SCORING,
+    ScoringSettings,
+    count_test_read,
+    limit_rows,
+    list_test_reads,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +77,7 @@ def robustness(
     manifest = read_manifest(manifest_path)
     refuse_leaks(manifest)
     detector, card = load_checkpoint(model)
-    rows = manifest.in_split(split)
-    if settings.limit is not None and settings.limit < len(rows):
-        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, settings.limit).round().astype(int)]
+    rows = limit_rows(manifest.in_split(split), settings.limit)
     _bind_folder(output, model, manifest, split=split, levels=levels, settings=settings, overwrite=overwrite)
 
     wanted: list[tuple[str, float | None]] = [(CLEAN, None)]
@@ -113,6 +117,7 @@ def robustness(
         "suite": suite,
         "threshold": {key: card.threshold[key] for key in ("value", "rule", "chosen_on")},
         "test_reads": len(list_test_reads(model)),
+        "shortcuts": measure_shortcuts(rows, seed=settings.seed).to_json(),
         **measured.to_json(),
     }
     write_json(output / "robustness.json", document)

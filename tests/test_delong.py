@@ -113,6 +113,16 @@ def test_groups_whose_faces_cancel_out_have_bounds_all_the_same():
         assert 0 <= rate.ci95[0] < rate.value < rate.ci95[1] <= 1
 
 
+def test_a_rounding_error_is_no_variance():
+    # As above, but what is left of the variance is 1e-17 for these scores and 0 for those turned round.
+    targets = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1])
+    groups = np.array([f"g{i}" for i in (0, 0, 0, 0, 0, 0, 1, *[0] * 7, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1)])
+    p_fake = np.array([0.1, 0.25, 0.25, 0.75, 0.75, 1, 1, 1, 1, 0, 0.25, 0.25, 1, 0.1, 0.1, 0.25, 0.5, 1,
+                       0.1, 0.25, 0.75, 0.1, 0.75, 0.25, 0.5])  # fmt: skip
+    first, turned = delong_auroc(targets, p_fake, groups), delong_auroc(targets, 1 - p_fake, groups)
+    assert turned.ci95 == pytest.approx((1 - first.ci95[1], 1 - first.ci95[0]))
+
+
 def test_copies_of_faces_in_their_group_change_nothing():
     rng = np.random.default_rng(0)
     targets, p_fake = np.repeat([0, 1], 40), rng.uniform(size=80).round(2)

@@ -20,6 +20,9 @@ from faceauth.scoring.metrics import METRICS, value_or_reason
 from faceauth.scoring.resampling import count_groups, number_groups
 from faceauth.scoring.tally import check_scores, tally_scores
 
+# What a sum of products may differ by from 0, as a share of its terms, when they cancel out.
+ROUNDING = 1e-12
+
 
 def delong_auroc(targets: np.ndarray, p_fake: np.ndarray, groups: np.ndarray | None = None) -> Rate:
     """Measures the AUROC with DeLong's interval, or with groups Obuchowski's, on the logit scale.
@@ -89,14 +92,17 @@ def auroc_covariance(components: np.ndarray, is_fake: np.ndarray, group_of: np.n
     reals, groups_real = _sums_by_group(components, ~is_fake, group_of)
     of_both = fakes @ reals.T * _unbiased(count_groups(group_of))
     of_each = fakes @ fakes.T * _unbiased(groups_fake) + reals @ reals.T * _unbiased(groups_real)
-    return of_each + of_both + of_both.T
+    covariance = of_each + of_both + of_both.T
+    # Sums over groups that cancel out leave a rounding error, which is no variance.
+    spread = np.sqrt(np.diag(of_each))
+    return np.where(np.abs(covariance) < ROUNDING * np.outer(spread, spread), 0.0, covariance)
 
 
 def standard_error(covariance: np.ndarray, weights: Sequence[float]) -> float:
     """Returns the standard error of a weighted sum of k figures, from their covariance, float64 (k, k)."""
-    variance = float(np.asarray(weights) @ covariance @ np.asarray(weights))
-    # Sums over groups that cancel out leave a rounding error of either sign.
-    return math.sqrt(max(variance, 0.0))
+    terms = np.outer(weights, weights) * covariance
+    variance = float(terms.sum())
+    return math.sqrt(variance) if variance > ROUNDING * np.abs(terms).sum() else 0.0
 
 
 def _share_below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:

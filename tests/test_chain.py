@@ -40,9 +40,16 @@ def test_the_detector_does_clearly_better_than_chance_on_held_out_people(chain):
     assert len(chain.document["metrics"]["by_folder"]) == 5
 
 
-def test_metadata_alone_tells_nothing(chain):
-    low, high = chain.document["audit"]["shortcuts"]["overall"]["ci95"]
+@pytest.mark.parametrize("kind", ["file", "face"])
+def test_neither_the_files_nor_where_a_face_lies_tells_anything(chain, kind):
+    low, high = chain.document["audit"]["shortcuts"]["by_kind"][kind]["ci95"]
     assert low <= 0.5 <= high
+
+
+def test_the_ruler_sees_that_the_simulated_generators_are_smoother_than_the_camera(chain):
+    shortcuts = chain.document["audit"]["shortcuts"]
+    assert shortcuts["by_kind"]["look"]["ci95"][0] > 0.5
+    assert shortcuts["features"][0]["name"] == "sharpness"
 
 
 def test_nearly_every_portrait_is_found_and_nobody_is_in_two_splits(chain):

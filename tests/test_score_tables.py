@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planted import write_planted_manifest
 from scipy.special import logit
 
-from faceauth.errors import InputError
+from faceauth.errors import FaceAuthError, InputError
 from faceauth.intake.manifest import read_manifest
 from faceauth.scoring.score_tables import SCORE_MEANINGS, read_scores
 
@@ -59,14 +59,14 @@ def test_our_own_score_is_taken_where_a_table_holds_others_too(tmp_path):
         ("score,target", (0.3, 0), {}, ["'p_fake'", "--score-column"]),
         ("p_real,logit_real,target", (0.3, 1.0, 0), {}, ["p_real, logit_real", "--score-column"]),
         ("score,target", (0.3, 0), {"column": "scores"}, ["'scores'", "'score'"]),
-        ("score,target", (0.3, 0), {"column": "score", "meaning": "logit"}, ["'logit'"]),
+        ("score,target", (0.3, 0), {"column": "score", "meaning": "logit"}, ["'logit'", "logit_"]),
         ("logit_fake,target", ("inf", 0), {}, ["row 2", "inf", "logit"]),
         ("p_real,target", (1.5, 0), {}, ["p_real in row 2", "1.5"]),
     ],
 )
 def test_a_score_without_a_stated_meaning_is_refused(tmp_path, header, row, options, words):
     path = write_table(tmp_path / "theirs.csv", header, [row])
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(FaceAuthError) as caught:
         read_scores(path, **options)
     for word in words:
         assert word in f"{caught.value.message} {caught.value.hint}"

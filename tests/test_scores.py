@@ -371,7 +371,7 @@ def test_the_ruler_and_the_readings_of_test_are_said_in_words():
         scores, threshold=HALF, split="test", model="m", draws=50, test_reads=[{}] * 3, shortcuts=shortcuts
     )
     ruler, reads = describe_evaluation(said)
-    assert "0.930 (0.900 to 0.950)" in ruler
+    assert "0.93 (0.90 to 0.95)" in ruler
     assert "3 times" in reads
     silent = evaluate_scores(scores, threshold=HALF, split="test", model="m", draws=50)
     assert describe_evaluation(silent) == []

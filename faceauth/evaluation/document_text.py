@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from faceauth.shortcuts.shortcuts import describe_ruler
+
 # What a short table shows of each folder; the files hold all metrics.
 FOLDER_HEADLINES = ("auroc", "balanced_accuracy", "eer")
 
@@ -38,11 +40,8 @@ def describe_evaluation(document: dict[str, Any]) -> list[str]:
         Whole sentences, only of what was measured.
     """
     sentences = []
-    ruler = document["shortcut_auroc"]
-    if ruler["value"] is not None:
-        sentences.append(
-            f"A ruler alone, metadata without a look at the pixels, gets AUROC {_format_rate(ruler)} here."
-        )
+    if document["shortcut_auroc"]["value"] is not None:
+        sentences.append(describe_ruler(document["shortcuts"]))
     unsure = document["unsure"]
     if unsure["low"] is not None and unsure["share_unsure"]["value"] is not None:
         sentences.append(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit
 
-from faceauth.errors import InputError, did_you_mean
+from faceauth.errors import InputError, UsageError, did_you_mean
 from faceauth.intake.manifest import OK, Manifest, ManifestRow
 from faceauth.labels import ID2LABEL, LABEL2ID, ORIGINAL_SPLITS, TEST, is_original_naming
 from faceauth.scoring.scores import COLUMNS, OPTIONAL_COLUMNS, Scores, known_suffix
@@ -57,6 +57,7 @@ def read_scores(
         manifest: Where the truth, source, split and group of each path stand.
 
     Raises:
+        UsageError: There is no such meaning.
         InputError: The file cannot be read, lacks a column, has a cell that is no target or no score, or a
             path that the manifest does not know; rows are counted as a spreadsheet counts them, the header
             of a CSV being row 1.
@@ -97,7 +98,7 @@ def _find_score_column(
     columns: dict[str, list[Any]], path: Path, column: str | None, meaning: str
 ) -> tuple[str, str]:
     if meaning not in SCORE_MEANINGS:
-        raise InputError(
+        raise UsageError(
             f"A score cannot mean '{meaning}'.",
             did_you_mean(meaning, list(SCORE_MEANINGS)) or f"One of {', '.join(SCORE_MEANINGS)}.",
         )

@@ -12,22 +12,21 @@ from faceauth.intake.looks import Look
 from faceauth.intake.manifest import ManifestRow
 from faceauth.shortcuts.ruler import Facts
 
-FILE_FACTS = (
-    "format",
-    "jpeg_subsampling",
-    "width_px",
-    "height_px",
-    "aspect_ratio",
-    "bytes_per_pixel",
-    "jpeg_quality",
-    "face_center_x",
-    "face_center_y",
-    "face_size",
-    "mean_red",
-    "mean_green",
-    "mean_blue",
-    "sharpness",
-)
+# What is known of the file, of the face's place in it, and of how the crop looks as a whole.
+FACTS_BY_KIND = {
+    "file": (
+        "format",
+        "jpeg_subsampling",
+        "width_px",
+        "height_px",
+        "aspect_ratio",
+        "bytes_per_pixel",
+        "jpeg_quality",
+    ),
+    "face": ("face_center_x", "face_center_y", "face_size"),
+    "look": ("mean_red", "mean_green", "mean_blue", "sharpness"),
+}
+FILE_FACTS = tuple(name for names in FACTS_BY_KIND.values() for name in names)
 # Their numbers stand for names.
 _NAMED = 2
 CROP_FACTS = (

@@ -4,6 +4,7 @@ It is told nothing that takes a look at the face. Where it tells real from fake,
 on the same images may have learned no more than that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,12 @@ class Facts:
     def take(self, rows: np.ndarray) -> "Facts":
         """Returns some rows, by their positions or by flags."""
         return Facts(self.names, self.values[rows], self.categorical)
+
+    def only(self, names: Sequence[str]) -> "Facts":
+        """Returns some of the facts, in the order of the table."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        categorical = tuple(new for new, i in enumerate(kept) if i in self.categorical)
+        return Facts(tuple(self.names[i] for i in kept), self.values[:, kept], categorical)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from faceauth.console import progress
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import FAKE
 from faceauth.scoring.intervals import Rate
-from faceauth.shortcuts.plain_facts import FILE_FACTS, facts_of_files
+from faceauth.shortcuts.plain_facts import FACTS_BY_KIND, FILE_FACTS, facts_of_files
 from faceauth.shortcuts.ruler import FOLDS, lacking_groups, rate_reading, read_ruler
 
 FEATURES = FILE_FACTS
@@ -41,6 +41,7 @@ RATINGS = {
     UNCLEAR: "too few images to tell a nearly clean pair from one that leans",
     UNKNOWN: "could not be measured",
 }
+KINDS = {"file": "facts of the file", "face": "the face's place and size", "look": "colour and sharpness"}
 # What shuffling must cost in AUROC for a fact to be named besides the strongest.
 WORTH_NAMING = 0.005
 MAX_NAMED = 3
@@ -89,18 +90,22 @@ class Shortcuts:
         by_folder: The same classifier's for each generator against all reals.
         features: What it leaned on, the strongest first, as (name, loss of AUROC when shuffled).
         pairs: Each generator against each collection; empty if pairs were not measured.
+        by_kind: The AUROC over all rows of a classifier that sees only one kind of facts: `file`, the place
+            of the `face`, or the `look` of the crop (colour and sharpness).
     """
 
     overall: Rate
     by_folder: dict[str, Rate]
     features: list[tuple[str, float]]
     pairs: list[Pair] = field(default_factory=list)
+    by_kind: dict[str, Rate] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the part `shortcuts` of `audit.json`."""
         return {
             "overall": self.overall.to_json(),
             "by_folder": {folder: rate.to_json() for folder, rate in self.by_folder.items()},
+            "by_kind": {kind: rate.to_json() for kind, rate in self.by_kind.items()},
             "features": [{"name": name, "importance": importance} for name, importance in self.features],
             "pairs": [pair.to_json() for pair in self.pairs],
         }
@@ -122,7 +127,12 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
     reason = lacking_groups(targets, groups, at_least=FOLDS)
     if reason:
         return Shortcuts(Rate(None, None, int(is_real.sum()), int((~is_real).sum()), reason), {}, [])
-    reading = read_ruler(facts_of_files(rows), targets, groups, seed=seed)
+    facts = facts_of_files(rows)
+    reading = read_ruler(facts, targets, groups, seed=seed)
+    of_kind = {
+        kind: read_ruler(facts.only(names), targets, groups, seed=seed)
+        for kind, names in FACTS_BY_KIND.items()
+    }
     return Shortcuts(
         overall=rate_reading(reading, targets, groups),
         by_folder={
@@ -130,6 +140,7 @@ def measure_shortcuts(rows: Sequence[ManifestRow], *, seed: int = 0) -> Shortcut
             for name in sorted(set(folders[~is_real]))
         },
         features=reading.leaned_on,
+        by_kind={kind: rate_reading(found, targets, groups) for kind, found in of_kind.items()},
     )
 
 
@@ -193,13 +204,21 @@ def describe_ruler(shortcuts: dict[str, Any]) -> str:
     """
     rate = shortcuts["overall"]
     if rate["value"] is None:
-        return f"How far metadata alone goes is unknown: {rate['reason']}."
-    interval = f" ({rate['ci95'][0]:.2f} to {rate['ci95'][1]:.2f})" if rate["ci95"] else ""
+        return f"How far plain facts alone go is unknown: {rate['reason']}."
     leaned = ", ".join(
         feature["name"] for feature in shortcuts["features"][:3] if feature["importance"] > WORTH_NAMING
     )
     found = f", by {leaned}" if leaned else ""
-    return f"Metadata alone, without a look at the face, gets AUROC {rate['value']:.2f}{interval}{found}."
+    kinds = shortcuts.get("by_kind", {})
+    alone = ", ".join(f"{KINDS[kind]} {_in_short(kinds[kind])}" for kind in KINDS if kind in kinds)
+    return f"A ruler alone, plain facts without a look at the face, gets AUROC {_in_short(rate)}{found}." + (
+        f" By themselves: {alone}." if alone else ""
+    )
+
+
+def _in_short(rate: dict[str, Any]) -> str:
+    interval = f" ({rate['ci95'][0]:.2f} to {rate['ci95'][1]:.2f})" if rate["ci95"] else ""
+    return f"{rate['value']:.2f}{interval}"
 
 
 def _worth_naming(leaned_on: list[tuple[str, float]]) -> tuple[str, ...]:

@@ -245,7 +245,7 @@ def audit(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
-    """Look for leaks between splits, and for what metadata alone tells. Exit code 1 on a leak.
+    """Look for leaks between splits, and for what plain facts alone tell. Exit code 1 on a leak.
 
     Example: faceauth audit prepared/
     """

@@ -317,7 +317,7 @@ def _print_header(
 
 
 def _ruler(rows: dict[str, list[ManifestRow]], *, seed: int) -> str:
-    """Says how far the files' metadata alone goes on what is trained on, to be held against the val AUROC."""
+    """Says how far plain facts alone go on what is trained on, to be held against the val AUROC."""
     seen = rows[TRAIN] + rows[VAL]
     if len(seen) > MAX_RULER_ROWS:
         seen = [seen[i] for i in np.linspace(0, len(seen) - 1, MAX_RULER_ROWS).astype(int)]

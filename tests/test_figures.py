@@ -248,7 +248,7 @@ def test_the_forest_sorts_and_says_what_lacks_an_interval():
         for label in below.get_yticklabels()[1:]
     ]
     assert alarms == sorted(alarms, reverse=True)
-    assert "a ruler alone: metadata, no face" not in words
+    assert "a ruler alone: plain facts, no face" not in words
 
 
 def test_the_forest_sets_the_ruler_beside_each_generator():
@@ -263,7 +263,7 @@ def test_the_forest_sets_the_ruler_beside_each_generator():
         if line.get_marker() == "D" and len(line.get_xdata())
     ]
     assert sorted(hollow) == [0.71, 0.93]
-    assert "a ruler alone: metadata, no face" in words_of(figure)
+    assert "a ruler alone: plain facts, no face" in words_of(figure)
 
 
 def test_more_sources_than_a_screen_shows_leave_out_the_easiest_and_say_so():

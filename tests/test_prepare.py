@@ -35,7 +35,7 @@ def prepare(run_cli):
 
 @pytest.fixture(autouse=True)
 def quick_audit(monkeypatch):
-    """Leaves the metadata-only classifier out, which takes longer than all the rest of a small run."""
+    """Leaves the plain-facts classifier out, which takes longer than all the rest of a small run."""
     monkeypatch.setattr("faceauth.shortcuts.shortcuts.FOLDS", 10**6)
 
 

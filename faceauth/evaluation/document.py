@@ -60,7 +60,7 @@ def evaluate_scores(
         draws: Resamples for the intervals.
         seed: The same seed gives the same intervals.
         test_reads: Who read the test split for this model and when, this time included.
-        shortcuts: How far metadata alone goes on the same rows; None if it was not measured.
+        shortcuts: How far plain facts alone go on the same rows; None if it was not measured.
 
     Returns:
         The document that `metrics.json` holds.

@@ -55,7 +55,10 @@ def _write_workbook(document: dict[str, Any], path: Path) -> None:
         ["threshold: fake if p_fake is at least", threshold["value"]],
         ["threshold rule", threshold["rule"]],
         ["threshold chosen on", threshold["chosen_on"]],
-        ["AUROC of metadata alone", shortcut["reason"] if shortcut["value"] is None else shortcut["value"]],
+        [
+            "AUROC of plain facts alone",
+            shortcut["reason"] if shortcut["value"] is None else shortcut["value"],
+        ],
         ["reads of the test split", document["test_reads"]],
     ]
     _fill_sheet(about, ("what", "value"), facts)

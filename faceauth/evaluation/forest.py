@@ -30,11 +30,11 @@ def draw_folders(document: dict[str, Any], sources: list[Source], *, n_left_out:
     """Draws a forest plot: above the AUROC of each generator, below the false alarms of each collection.
 
     A value without an interval is an open marker with the reason in words; an undefined one has no marker.
-    Where it is known, a hollow diamond says what metadata alone reach on that generator.
+    Where it is known, a hollow diamond says what plain facts alone reach on that generator.
 
     Args:
         document: What `evaluate_scores` returned; `shortcuts.by_folder`, if it is there, holds the AUROC of
-            metadata alone.
+            plain facts alone.
         sources: Of both classes.
         n_left_out: Sources that are not among them, for the title.
     """
@@ -155,7 +155,7 @@ def _add_legend(figure: Figure, rows: list[Row], *, has_open: bool) -> None:
     ]
     if any(hollow is not None for _, _, hollow, _ in rows):
         hollow_style = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "#666666"}
-        keys.append(("a ruler alone: metadata, no face", hollow_style))
+        keys.append(("a ruler alone: plain facts, no face", hollow_style))
     if has_open:
         keys.append(
             (

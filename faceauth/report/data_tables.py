@@ -6,6 +6,7 @@ from typing import Any
 from faceauth.intake.manifest import STATUSES
 from faceauth.labels import SPLITS
 from faceauth.report.tables import Cell, Table, as_count, as_number, as_rate, as_words, sub_document
+from faceauth.shortcuts.shortcuts import KINDS
 
 
 def counts_table(document: dict[str, Any]) -> Table | None:
@@ -61,7 +62,7 @@ def failures_table(document: dict[str, Any]) -> Table | None:
 
 
 def equalised_table(document: dict[str, Any]) -> Table | None:
-    """What metadata alone reach before and after crops were made alike; None if they were not."""
+    """What plain facts alone reach before and after crops were made alike; None if they were not."""
     remains = sub_document(document, "equalised").get("remains")
     rows: list[tuple[Cell, ...]] = []
     for part in remains if isinstance(remains, list) else []:
@@ -104,9 +105,13 @@ def leaks_table(document: dict[str, Any]) -> Table | None:
 
 
 def shortcuts_table(document: dict[str, Any]) -> Table | None:
-    """What metadata alone predicts, overall and by source; None if it was not measured."""
+    """What plain facts alone predict, overall and by source; None if it was not measured."""
     shortcuts = sub_document(document, "shortcuts")
     rates: list[tuple[str, Any]] = [("all sources", shortcuts["overall"])] if "overall" in shortcuts else []
+    kinds = sub_document(shortcuts, "by_kind")
+    rates += [
+        (f"all sources, {meaning} only", kinds[kind]) for kind, meaning in KINDS.items() if kind in kinds
+    ]
     rates += list(sub_document(shortcuts, "by_folder").items())
     rows = []
     for name, rate_document in rates:
@@ -114,11 +119,11 @@ def shortcuts_table(document: dict[str, Any]) -> Table | None:
         rows.append((name, rate, rate.n_real, rate.n_fake, rate.reason or ""))
     if not rows:
         return None
-    return Table("What metadata alone predicts", ("Source", "AUROC", "Real", "Fake", "Remark"), tuple(rows))
+    return Table("What plain facts alone predict", ("Source", "AUROC", "Real", "Fake", "Remark"), tuple(rows))
 
 
 def importances_table(document: dict[str, Any]) -> Table | None:
-    """Which metadata give the class away; None if it was not measured."""
+    """Which plain facts give the class away; None if it was not measured."""
     features = sub_document(document, "shortcuts").get("features")
     if not isinstance(features, list):
         return None
@@ -128,7 +133,7 @@ def importances_table(document: dict[str, Any]) -> Table | None:
         if isinstance(feature, Mapping)
     )
     return (
-        Table("Which metadata give the class away", ("Property", "Importance"), rows, folded=True)
+        Table("Which plain facts give the class away", ("Property", "Importance"), rows, folded=True)
         if rows
         else None
     )

@@ -36,7 +36,7 @@ def evaluation_blocks(found: Evaluation, audits: Sequence[Document], crops_root:
 
     Args:
         found: The evaluation.
-        audits: Say what metadata alone reach on a source, where the evaluation itself does not.
+        audits: Say what plain facts alone reach on a source, where the evaluation itself does not.
         crops_root: Folder of the crops if faces may be shown, else None.
     """
     metrics = found.metrics

@@ -200,7 +200,7 @@ def leaking_rows_table(audit: dict[str, Any]) -> Table | None:
 
 
 def ruler_pairs_table(audit: dict[str, Any]) -> Table | None:
-    """What metadata alone reach for each generator and collection, the worst first; None if not measured."""
+    """What a ruler alone reaches for each generator and collection, worst first; None if not measured."""
     pairs = sub_document(audit, "shortcuts").get("pairs")
     rows: list[tuple[Cell, ...]] = []
     for pair in pairs if isinstance(pairs, list) else []:
@@ -218,4 +218,4 @@ def ruler_pairs_table(audit: dict[str, Any]) -> Table | None:
     if not rows:
         return None
     headers = ("Generator", "Collection", "AUROC", "Real", "Fake", "Rating", "It leaned on")
-    return Table("What metadata alone predicts, by pair", headers, tuple(rows), folded=True)
+    return Table("What plain facts alone predict, by pair", headers, tuple(rows), folded=True)

@@ -23,7 +23,7 @@ class IntervalRow:
     Attributes:
         label: What was measured, such as a generator's name.
         rate: The figure.
-        shortcut: What metadata alone reach there, if it was measured.
+        shortcut: What plain facts alone reach there, if it was measured.
     """
 
     label: str
@@ -84,7 +84,7 @@ def interval_chart(rows: Sequence[IntervalRow], *, description: str, subject: st
     axis = "".join(f'<i style="left:{place(tick)}">{tick:.1f}</i>' for tick in ticks)
     has_ruler = any(row.shortcut is not None and row.shortcut.value is not None for row in shown)
     key = f'<b class="dot"></b> {text(subject)}, with its 95 % interval'
-    key += ' <b class="ruler"></b> a ruler alone: metadata, no face' if has_ruler else ""
+    key += ' <b class="ruler"></b> a ruler alone: plain facts, no face' if has_ruler else ""
     chart = f"<ol>{''.join(lines)}</ol>{_axis(axis)}"
     return Markup(f'<figure class="intervals">{_caption(description, key)}{chart}</figure>')
 

@@ -130,7 +130,7 @@ def _audit_blocks(found: Document) -> list[Block]:
         )
         if shortcuts
         else None,
-        interval_chart(rows, description="AUROC of metadata alone", subject="metadata"),
+        interval_chart(rows, description="AUROC of plain facts alone", subject="plain facts"),
         data_tables.shortcuts_table(found.content),
         data_tables.importances_table(found.content),
         ruler_pairs_table(found.content),

@@ -55,7 +55,7 @@ def simulated_folders(collected: Collected) -> list[str]:
 
 
 def shortcut_of(metrics: dict[str, Any], audited: Rate | None) -> Rate | None:
-    """Returns what metadata alone reach: on the evaluated split, or else as the audit found it."""
+    """Returns what plain facts alone reach: on the evaluated split, or else as the audit found it."""
     rate = as_rate(metrics.get("shortcut_auroc"))
     return rate if rate.value is not None else audited
 

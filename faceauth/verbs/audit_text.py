@@ -21,7 +21,7 @@ def print_audit(document: dict[str, Any], leaks: str) -> None:
     shortcuts = document["shortcuts"]
     rates = {"all": shortcuts["overall"], **shortcuts["by_folder"]}
     print_table(
-        ["metadata alone against", "AUROC", "95 % interval", "real", "fake"],
+        ["plain facts alone against", "AUROC", "95 % interval", "real", "fake"],
         [[name, *rate_cells(rate), str(rate["n_real"]), str(rate["n_fake"])] for name, rate in rates.items()],
     )
     print()

@@ -133,7 +133,7 @@ def evaluate_table(
         column: The column that holds the score; None looks for one whose name says what it means.
         meaning: What its numbers are, a name in `SCORE_MEANINGS`.
         manifest_path: A prepared folder or manifest file that knows the truth of each path, its source, split
-            and group; then leaks are refused and metadata alone is measured, too.
+            and group; then leaks are refused and plain facts alone are measured, too.
         seed: Of the intervals.
 
     Returns:

@@ -95,6 +95,19 @@ def test_rows_without_metadata_do_no_harm():
     assert {name for name, _ in found.features} == set(FEATURES)
 
 
+@pytest.mark.parametrize(
+    ("kind", "planted"), [("file", {"jpeg_quality": 75}), ("face", {"box": (10.0, 10.0, 290.0, 290.0)}),
+                          ("look", {"sharpness": 0.5})],
+)  # fmt: skip
+def test_each_kind_of_facts_is_read_by_itself(kind, planted):
+    rows = [replace(row, **planted) if not row.target else row for row in make_rows()]
+    by_kind = measure_shortcuts(rows).by_kind
+    assert by_kind[kind].ci95[0] > 0.8
+    for other in set(by_kind) - {kind}:
+        assert by_kind[other].ci95[0] < 0.6, other
+    assert len(by_kind) == 3
+
+
 def test_a_pair_is_measured_alone_and_names_what_gives_it_away():
     rows = [replace(row, sharpness=0.5) if row.folder == "insight" else row for row in make_rows(n=400)]
     rows += [

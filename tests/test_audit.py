@@ -8,7 +8,8 @@ from PIL import Image
 
 from faceauth.intake.manifest import read_manifest, write_manifest
 from faceauth.scoring.intervals import Rate
-from faceauth.shortcuts.shortcuts import FEATURES, rate_ruler
+from faceauth.shortcuts.plain_facts import FILE_FACTS
+from faceauth.shortcuts.shortcuts import rate_ruler
 from faceauth.verbs.audit import audit_manifest
 from faceauth.verbs.audit_text import describe_pairs, pair_matrices, print_leaking_rows
 
@@ -65,7 +66,7 @@ def test_what_prepare_made_has_no_leaks(run_cli, prepared, tmp_path):
     (pair,) = document["shortcuts"]["pairs"]
     assert (pair["generator"], pair["collection"]) == ("insight", "wiki")
     assert pair["auroc"].keys() == document["shortcuts"]["overall"].keys()
-    assert set(pair["leaned_on"]) <= set(FEATURES)
+    assert set(pair["leaned_on"]) <= set(FILE_FACTS)
     assert json.loads((tmp_path / "elsewhere/audit.json").read_text()) == document
 
 

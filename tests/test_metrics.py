@@ -13,7 +13,7 @@ from faceauth.scoring import resampling
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metric_kinds.rankings import recall_at_fpr
 from faceauth.scoring.metrics import METRICS, compute_metric, compute_metrics
-from faceauth.scoring.resampling import number_groups, resample_tallies
+from faceauth.scoring.resampling import draw_tallies, number_groups
 from faceauth.scoring.tally import tally_scores
 
 # Few distinct values, so that ties are common.
@@ -26,6 +26,11 @@ def both_classes(draw):
     rows += [(0, draw(SCORES)), (1, draw(SCORES))]
     targets, p_fake = zip(*rows, strict=True)
     return np.array(targets), np.array(p_fake, dtype=np.float64)
+
+
+def resample_tallies(targets, p_fake, group_of, *, draws, seed):
+    tallies = draw_tallies(targets, p_fake, group_of, draws=draws, seed=seed)
+    return [tallies.tally(block) for block in range(tallies.groups.n_blocks)]
 
 
 def value(name, targets, p_fake, threshold=0.5):
@@ -255,7 +260,7 @@ def test_threads_change_no_digit(monkeypatch):
 def test_no_two_blocks_of_resamples_are_the_same(monkeypatch):
     targets, p_fake = random_scores(60)
     monkeypatch.setattr(resampling, "COUNTS_AT_ONCE", 120)
-    tallies = list(resample_tallies(targets, p_fake, number_groups(None, 60), draws=7, seed=0))
+    tallies = resample_tallies(targets, p_fake, number_groups(None, 60), draws=7, seed=0)
     assert [len(tally.real) for tally in tallies] == [2, 2, 2, 1]
     drawn = np.concatenate([tally.real for tally in tallies])
     assert len(np.unique(drawn, axis=0)) == 7
@@ -284,7 +289,7 @@ def test_all_faces_of_a_group_are_drawn_equally_often(n_groups):
 def test_each_kind_of_group_is_drawn_as_often_as_there_are():
     targets = np.array([1] * 6 + [0] * 9)
     p_fake = np.linspace(0, 1, 15)
-    tallies = list(resample_tallies(targets, p_fake, number_groups(None, 15), draws=50, seed=0))
+    tallies = resample_tallies(targets, p_fake, number_groups(None, 15), draws=50, seed=0)
     assert all((tally.n_real == 6).all() and (tally.n_fake == 9).all() for tally in tallies)
     assert np.concatenate([tally.real for tally in tallies]).mean() == pytest.approx(1)
     assert np.concatenate([tally.fake for tally in tallies]).mean(axis=0) == pytest.approx(1, abs=0.6)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import ID2LABEL
 from faceauth.scoring.intervals import measure_rates
+from faceauth.shortcuts.plain_facts import FILE_FACTS
 from faceauth.shortcuts.ruler import Facts, rate_reading, read_ruler
-from faceauth.shortcuts.shortcuts import FEATURES, measure_pairs, measure_shortcuts
+from faceauth.shortcuts.shortcuts import measure_pairs, measure_shortcuts
 from faceauth.shortcuts.within_folds import auroc_within_folds
 
 
@@ -92,7 +93,7 @@ def test_rows_without_metadata_do_no_harm():
     rows = [replace(row, **missing, format="", jpeg_subsampling="") for row in make_rows()]
     found = measure_shortcuts(rows)
     assert 0.4 < found.overall.value < 0.6
-    assert {name for name, _ in found.features} == set(FEATURES)
+    assert {name for name, _ in found.features} == set(FILE_FACTS)
 
 
 @pytest.mark.parametrize(

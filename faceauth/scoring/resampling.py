@@ -6,7 +6,7 @@ from a seed of its own: one seed gives the same resamples whatever the number of
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -147,19 +147,6 @@ def draw_tallies(
         _class_rows(p_fake[rows], column[rows]) for rows in (is_real, ~is_real)
     )
     return TallyDraws(groups, Ranking(real_scores, fake_scores), real, fake)
-
-
-def resample_tallies(
-    targets: np.ndarray, p_fake: np.ndarray, group_of: np.ndarray, *, draws: int, seed: int
-) -> Iterator[Tally]:
-    """Yields tallies whose leading axis is some resamples, `draws` in all.
-
-    They take what `draw_tallies` takes. All have the scores of all faces, with counts of zero for scores
-    that were not drawn.
-    """
-    tallies = draw_tallies(targets, p_fake, group_of, draws=draws, seed=seed)
-    for block in range(tallies.groups.n_blocks):
-        yield tallies.tally(block)
 
 
 def resample_values(

@@ -20,10 +20,8 @@ from faceauth.console import progress
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import FAKE
 from faceauth.scoring.intervals import Rate
-from faceauth.shortcuts.plain_facts import FACTS_BY_KIND, FILE_FACTS, facts_of_files
+from faceauth.shortcuts.plain_facts import FACTS_BY_KIND, facts_of_files
 from faceauth.shortcuts.ruler import FOLDS, lacking_groups, rate_reading, read_ruler
-
-FEATURES = FILE_FACTS
 
 CLEAN = "clean"
 LEANS = "leans"

@@ -125,7 +125,7 @@ def _audit_blocks(found: Document) -> list[Block]:
         leaks,
         leaking_rows_table(found.content),
         paragraph(
-            "A ruler looks at size, format and quality of a file and never at a face. Where it tells fakes "
+            "A ruler sees a file, its colour and its sharpness, and never a face. Where it tells fakes "
             "from reals, a detector may have learned the same, and its figures there are worth as little."
         )
         if shortcuts

@@ -114,7 +114,7 @@ def _plain_words(auroc: Rate, shortcut: Rate | None) -> str:
         words += f" That was measured on {number(auroc.n_real)} real and {number(auroc.n_fake)} fake faces."
     if shortcut is not None and shortcut.value is not None:
         words += (
-            f" Size, format and quality of the files alone, without a look at the face, "
+            f" A ruler that sees file, colour and sharpness, and never the face, "
             f"would point at it in {_of_hundred(shortcut)}."
         )
     return words

@@ -225,7 +225,13 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(trained, tmp_path):
     command += ["--output", str(tmp_path / "run")]
     for override in (*TINY_VIT, "epochs=60", "early_stop_patience=0"):
         command += ["--set", override]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background has them, and so this process, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "checkpoints" / "last").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

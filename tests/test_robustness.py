@@ -222,7 +222,8 @@ def test_the_command_prints_every_level_with_its_interval(trained, run_cli, tmp_
     words += ["--suite", "genimage", "--degradation", "blur", "--degradation", "jpeg", "--output", tmp_path]
     done = run_cli("robustness", *words)
     assert done.exit_code == 0, done.stderr
-    lines = done.stdout.splitlines()
+    *lines, blank, ruler = done.stdout.splitlines()
+    assert (blank, ruler.startswith("A ruler alone")) == ("", True)
     assert [line.split()[:2] for line in lines[3:]] == [
         ["jpeg", "65"], ["jpeg", "30"], ["jpeg", "area"], ["blur", "3"], ["blur", "5"], ["blur", "area"]
     ]  # fmt: skip

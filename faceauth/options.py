@@ -12,6 +12,13 @@ Model = Annotated[
 ManifestPath = Annotated[
     Path, typer.Option("--manifest", help="Prepared folder, or a manifest file.", show_default=False)
 ]
+MaybeModel = Annotated[
+    Path | None,
+    typer.Option("--model", help="Checkpoint or run folder of a trained detector.", show_default=False),
+]
+MaybeManifest = Annotated[
+    Path | None, typer.Option("--manifest", help="Prepared folder, or a manifest file.", show_default=False)
+]
 Split = Annotated[str, typer.Option("--split", help="train, val or test.")]
 Set = Annotated[
     list[str] | None,

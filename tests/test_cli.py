@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,28 @@ def test_scores_of_any_tool_take_the_truth_from_a_manifest(trained, run_cli, tmp
     assert set(theirs["by_folder"]) == set(ours["by_folder"])
 
 
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("thresholds", [{"rule": "half"}]),
+        ("thresholds", [{"rule": "half", "value": "low", "chosen_on": "val"}]),
+        ("unsure", {"low": 0.1, "height": 3}),
+        ("unsure", {"low": "x", "high": 1, "coverage": 0.9, "chosen_on": "val", "n_real": 1, "n_fake": 1,
+                    "groups_real": 1, "groups_fake": 1}),
+        ("calibration", {"method": "platt", "parameters": {"slope": []}}),
+    ],
+)  # fmt: skip
+def test_a_card_that_no_training_wrote_is_one_message(trained, run_cli, tmp_path, part, content):
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    path = run / "checkpoint" / "faceauth.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {part: content}), "utf-8")
+    words = ["--model", run, "--manifest", trained / "prepared", "--output", tmp_path / "out", "--limit", 4]
+    done = run_cli("evaluate", *words)
+    assert done.exit_code == 1, done.stderr
+    assert "train again" in done.stderr
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
 def test_a_table_for_people_states_values_intervals_and_n(trained, run_cli, tmp_path):
     done = run_cli(
         "evaluate", "--model", trained / "run", "--manifest", trained / "prepared", "--output", tmp_path
@@ -180,6 +203,21 @@ def test_models_lists_parameters_and_sources(run_cli):
             "test",
         ),
         (["evaluate", "--output", "OUT", "--model", "OUT", "--manifest", "PREPARED"], 1, "faceauth.json"),
+        (
+            [
+                "evaluate",
+                "--output",
+                "OUT",
+                "--model",
+                "RUN",
+                "--manifest",
+                "PREPARED",
+                "--calibration",
+                "platt",
+            ],
+            2,
+            "belong to --scores",
+        ),
         (["embed", "--output", "OUT", "--model", "RUN", "--manifest", "OUT"], 1, "manifest"),
         (
             ["embed", "--output", "OUT", "--model", "RUN", "--manifest", "PREPARED", "--projection", "tnse"],

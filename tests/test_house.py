@@ -26,7 +26,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 STAGES = (
     "errors", "labels", "files", "versions", "memory", "registry", "console", "options", "config", "intake",
     "splits", "samples", "degradations", "detectors", "training", "scoring", "decisions", "shortcuts",
-    "evaluation", "studies", "clusters", "report", "train", "verbs", "cli",
+    "evaluation", "studies", "clusters", "report", "train", "verbs", "command",
+    "commands", "cli",
 )  # fmt: skip
 
 # What takes long to import, and so must not stand between a user and `faceauth --help`.

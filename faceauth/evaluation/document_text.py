@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from faceauth.console import print_table
 from faceauth.shortcuts.shortcuts import describe_ruler
 
 # What a short table shows of each folder; the files hold all metrics.
@@ -28,6 +29,18 @@ def format_table(document: dict[str, Any]) -> list[TableRow]:
     for folder, rates in document["by_folder"].items():
         rows += [_format_row(folder, name, rates[name]) for name in FOLDER_HEADLINES]
     return rows
+
+
+def print_metrics(document: dict[str, Any]) -> None:
+    """Prints that table.
+
+    Args:
+        document: What `evaluate_scores` returned.
+    """
+    print_table(
+        ["on", "metric", "value", "95 % interval", "faces"],
+        [[row.folder, row.metric, row.value, row.interval, row.faces] for row in format_table(document)],
+    )
 
 
 def describe_evaluation(document: dict[str, Any]) -> list[str]:

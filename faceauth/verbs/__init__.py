@@ -1,1 +1,1 @@
-"""What each command does, stage by stage; `faceauth.cli` only reads the command line and calls these."""
+"""What each command does, stage by stage; `faceauth.commands` only read the command line and calls these."""

@@ -18,8 +18,8 @@ from faceauth.decisions.calibration import NONE, Calibration, apply_calibration,
 from faceauth.decisions.conformal import UnsureBand, choose_unsure_band
 from faceauth.decisions.threshold_rules import parse_rule
 from faceauth.decisions.thresholds import Threshold, choose_threshold, list_thresholds
-from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, load_checkpoint
-from faceauth.errors import UsageError
+from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, Card, load_checkpoint
+from faceauth.errors import DetectorError, UsageError
 from faceauth.evaluation.document import evaluate_scores
 from faceauth.evaluation.document_files import write_evaluation
 from faceauth.evaluation.figures import draw_evaluation_figures
@@ -100,10 +100,7 @@ def evaluate(
         manifest=manifest,
         split=split,
         model=str(model),
-        threshold=Threshold.from_json(card.threshold),
-        alternatives=card.thresholds,
-        calibration=Calibration.from_json(card.calibration),
-        unsure=UnsureBand.from_json(card.unsure),
+        **_decided(card, model),
         seed=settings.seed,
         test_reads=list_test_reads(model),
         shortcuts=measure_shortcuts(rows, seed=settings.seed),
@@ -214,6 +211,32 @@ def score_manifest(
         features=features,
     )
     return scores, embeddings, card
+
+
+def _decided(card: Card, model: Path) -> dict[str, Any]:
+    """Reads from a card what was decided on val.
+
+    Raises:
+        DetectorError: The card says something else than a training would have written.
+    """
+    try:
+        alternatives = [Threshold.from_json(facts) for facts in card.thresholds if facts["value"] is not None]
+        unsure = UnsureBand.from_json(card.unsure)
+        for number in (card.threshold["value"], *(at.value for at in alternatives)):
+            float(number)
+        for bound in (unsure.low, unsure.high):
+            float(bound or 0)
+        return {
+            "threshold": Threshold.from_json(card.threshold),
+            "alternatives": card.thresholds,
+            "calibration": Calibration.from_json(card.calibration),
+            "unsure": unsure,
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DetectorError(
+            f"{CARD_NAME} of {model} cannot be read: {type(error).__name__}: {error}.",
+            "It was damaged or written by something else; train again.",
+        ) from error
 
 
 def limit_rows(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:

@@ -1,0 +1,175 @@
+"""The verbs that train, once or many times: train, matrix, models.
+
+What they do lives in `faceauth.verbs`. Heavy imports stand inside the functions, so that help comes at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faceauth.command import FAILED_ITEMS, print_json, verb
+from faceauth.console import print_table
+from faceauth.errors import UsageError
+from faceauth.options import AsJson, DryRun, Limit, MaybeManifest, Output, Overwrite, Quiet, Set
+
+
+@verb
+def train(
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", help="YAML file, or the name of a shipped config such as deit.", show_default=False
+        ),
+    ] = None,
+    manifest: MaybeManifest = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder.", show_default=False)
+    ] = None,
+    set_: Set = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Seed of everything that is drawn.", show_default=False),
+    ] = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a detector; the same as accelerate launch faceauth/train.py.
+
+    Example: faceauth train --config quickstart --manifest prepared/ --output runs/first
+    """
+    from faceauth.config import load_config
+    from faceauth.training.settings import TrainSettings
+
+    flags = {"data.manifest": manifest, "output": output, "seed": seed}
+    settings = load_config(TrainSettings, config, _overrides(set_, flags))
+
+    from faceauth.train import train
+
+    checkpoint = train(settings, overwrite=overwrite, dry_run=dry_run)
+    if not dry_run:
+        print(checkpoint)
+
+
+@verb
+def matrix(
+    output: Output,
+    config: Annotated[
+        str, typer.Option("--config", help="YAML file of a study, or the name of a shipped one.")
+    ] = "matrix",
+    manifest: MaybeManifest = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scores",
+            metavar="NAME=FILE",
+            help="A scores table by any tool, one row of the matrix each, instead of trainings.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: Set = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, max=256, help="Processes that share the trainings.")
+    ] = 1,
+    launcher: Annotated[
+        str,
+        typer.Option(
+            "--launcher", help="What starts each training, such as 'accelerate launch'.", show_default=False
+        ),
+    ] = "",
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train the detectors of a plan, such as one a generator, and test each on every source.
+
+    Example: faceauth matrix --config matrix --manifest prepared/ --output matrix/
+    """
+    from faceauth.config import load_config
+    from faceauth.shortcuts.shortcuts import describe_ruler
+    from faceauth.verbs.matrix import describe_study, format_matrix, matrix, matrix_of_tables
+    from faceauth.verbs.study import MatrixSettings, find_study
+
+    if scores is not None:
+        if manifest is not None:
+            raise UsageError("--scores takes the place of --manifest.", "Leave one of them out.")
+        document = matrix_of_tables(scores, output)
+    else:
+        flags = {"manifest": manifest, "output": output}
+        settings = load_config(MatrixSettings, find_study(config), _overrides(set_, flags))
+        if dry_run:
+            described = describe_study(settings, limit=limit)
+            if as_json:
+                print_json(described)
+            else:
+                _print_study(described)
+            return 0
+        document = matrix(settings, jobs=jobs, launcher=launcher, limit=limit, overwrite=overwrite)
+    if as_json:
+        print_json(document)
+    else:
+        print_table(
+            ["training", "AUROC seen", "unseen", "all generators", "worst not seen", "new reals called real"],
+            format_matrix(document),
+        )
+        print()
+        if document["shortcuts"]:
+            print(describe_ruler(document["shortcuts"]))
+        print(output / "matrix.png")
+    for name, reason in document["failed"].items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return FAILED_ITEMS if document["failed"] else 0
+
+
+@verb
+def models(as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """List every detector: parameters, input size, default weights, source.
+
+    Example: faceauth models
+    """
+    from faceauth.verbs.models import describe_detectors
+
+    described = describe_detectors()
+    if as_json:
+        print_json(described)
+        return
+    print_table(
+        ["name", "parameters", "input px", "default weights", "what it is"],
+        [
+            [
+                entry["name"],
+                f"{entry['parameters']:,}",
+                str(entry["image_size"]),
+                entry["default_weights"],
+                entry["summary"],
+            ]
+            for entry in described
+        ],
+    )
+
+
+def _overrides(set_: list[str] | None, flags: dict[str, Any]) -> list[str]:
+    """Returns what --set and the flags change in a config; flags come last, and so win."""
+    of_flags = [f"{key}={json.dumps(str(value))}" for key, value in flags.items() if value is not None]
+    return [*(set_ or []), *of_flags]
+
+
+def _print_study(described: list[dict[str, Any]]) -> None:
+    print_table(
+        ["training", "sources", "real", "fake", "epochs", "state"],
+        [
+            [
+                entry["name"],
+                str(len(entry["folders"])),
+                *(f"{entry['n_train'][label]:,}" for label in ("real", "fake")),
+                str(entry["epochs"]),
+                entry["state"],
+            ]
+            for entry in described
+        ],
+    )

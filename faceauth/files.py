@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from faceauth.errors import InputError
+
+DAMAGED = "It was damaged or written by something else: begin anew with --overwrite, or in another --output."
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -68,6 +72,16 @@ def write_json(path: Path, document: Any) -> None:
         draft.write_text(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file."""
-    return json.loads(path.read_text("utf-8"))
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file that holds one object, as all of ours do.
+
+    Raises:
+        InputError: It holds something else.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}.", DAMAGED) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds no JSON object.", DAMAGED)
+    return document

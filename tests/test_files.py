@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from faceauth.errors import InputError
 from faceauth.files import read_json, whole_file, whole_folder, write_json
 
 
@@ -64,3 +65,11 @@ def test_json_has_null_and_never_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"value": float("nan")})
     assert json.loads(path.read_text("utf-8"))["value"] is None
+
+
+@pytest.mark.parametrize("content", ["", "x", "[1]", "3", '"text"', "{"])
+def test_a_damaged_json_file_is_one_clear_error(tmp_path, content):
+    path = tmp_path / "study.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(InputError, match=r"study\.json .*JSON.* --overwrite"):
+        read_json(path)

@@ -1,5 +1,6 @@
 """What is bound to a run folder, and what an interrupted --overwrite leaves."""
 
+import json
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ from planted import TINY_VIT, write_planted_manifest
 from safetensors.torch import load_file
 
 from faceauth.config import load_config
+from faceauth.errors import InputError
 from faceauth.train import train
 from faceauth.training import run_folder
 from faceauth.training.settings import TrainSettings
@@ -49,3 +51,14 @@ def test_an_overwrite_that_was_killed_can_be_done_again(planted, tmp_path, monke
     ours, theirs = (load_file(run / "checkpoint" / "model.safetensors") for run in (output, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
     assert (output / "metrics.jsonl").read_text().count('"event"') == 1
+
+
+@pytest.mark.parametrize("content", ["x", "[1]", "{}", '{"settings": 3}'])
+def test_a_damaged_run_folder_is_refused_and_can_be_begun_anew(planted, tmp_path, content):
+    output = tmp_path / "run"
+    train(settings_for(planted, output))
+    (output / "run.json").write_text(content, "utf-8")
+    with pytest.raises(InputError, match="--overwrite"):
+        train(settings_for(planted, output))
+    train(settings_for(planted, output), overwrite=True)
+    assert json.loads((output / "run.json").read_text("utf-8"))["finished"]

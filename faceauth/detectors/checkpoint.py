@@ -14,7 +14,7 @@ from typing import Any
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from faceauth.detectors.detector import Detector, without_progress_bars
-from faceauth.errors import DetectorError
+from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json, whole_folder, write_json
 from faceauth.intake.crop import CropSettings
 from faceauth.labels import ID2LABEL, LABEL2ID
@@ -120,7 +120,7 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
                 folder, use_safetensors=True, local_files_only=True, trust_remote_code=False
             )
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (InputError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DetectorError(f"{folder} cannot be loaded: {error}") from error
     return Detector(card.detector, model.eval(), processor, f"checkpoint {folder}"), card
 

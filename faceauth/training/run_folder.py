@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 
-from faceauth.errors import UsageError
-from faceauth.files import read_json, whole_file, write_json
+from faceauth.errors import InputError, UsageError
+from faceauth.files import DAMAGED, read_json, whole_file, write_json
 
 RUN_NAME = "run.json"
 METRICS_NAME = "metrics.jsonl"
@@ -91,6 +91,7 @@ def open_run(folder: Path, settings: dict[str, Any], *, manifest_sha256: str, ov
 
     Raises:
         UsageError: The folder belongs to a run with other settings, or to something else.
+        InputError: What it was bound to cannot be read.
     """
     path = folder / RUN_NAME
     facts = {"settings": _bound(settings), "manifest_sha256": manifest_sha256, "finished": False}
@@ -108,15 +109,18 @@ def open_run(folder: Path, settings: dict[str, Any], *, manifest_sha256: str, ov
         write_json(path, facts)
         return False
     kept = read_json(path)
-    changed = [key for key in facts["settings"] if kept["settings"].get(key) != facts["settings"][key]]
-    if kept["manifest_sha256"] != manifest_sha256:
+    settings_kept = kept.get("settings")
+    if not isinstance(settings_kept, dict):
+        raise InputError(f"{path} names no settings.", DAMAGED)
+    changed = [key for key in facts["settings"] if settings_kept.get(key) != facts["settings"][key]]
+    if kept.get("manifest_sha256") != manifest_sha256:
         changed.append("the manifest's content")
     if changed:
         raise UsageError(
             f"{folder} holds a run that differs in: {', '.join(changed)}.",
             "Choose another --output, or begin anew with --overwrite.",
         )
-    return bool(kept["finished"])
+    return bool(kept.get("finished"))
 
 
 def mark_finished(folder: Path) -> None:

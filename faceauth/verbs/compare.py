@@ -103,7 +103,7 @@ def _threshold_beside(path: Path) -> float | None:
         return None
     try:
         return float(read_json(beside)["threshold"]["value"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{beside} holds no threshold.", "Run faceauth evaluate again, or move that file away."
         ) from error

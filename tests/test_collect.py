@@ -7,12 +7,15 @@ from pictures import draw, save, save_layout
 from PIL import Image
 
 from faceauth.errors import UsageError
-from faceauth.intake import collect
-from faceauth.intake.collect import CollectSettings, collect_faces, collected_with, stored_crop
+from faceauth.intake import batch, collect
+from faceauth.intake.collect import collect_faces, collected_with
 from faceauth.intake.crop import CropSettings
+from faceauth.intake.engine import CollectSettings
+from faceauth.intake.engines.local import in_this_process
 from faceauth.intake.faces import Face, load_face_detector
 from faceauth.intake.manifest import NO_FACE, OK, TOO_SMALL, UNREADABLE
 from faceauth.intake.sources import find_sources
+from faceauth.intake.store import stored_crop
 
 SETTINGS = CollectSettings(face_detector="whole", crop=CropSettings(image_size=64))
 WHOLE = load_face_detector("whole")
@@ -25,16 +28,17 @@ def files(tmp_path, monkeypatch):
 
 
 def collected(files, output, *, settings=SETTINGS, detect=WHOLE, **options):
-    return collect_faces(files, output, settings=settings, detect=detect, **options)
+    engine = in_this_process(settings, detect)
+    return collect_faces(files, output, settings=settings, engine=engine, **options)
 
 
 def test_each_file_becomes_a_row_and_a_crop_of_its_very_pixels(files, tmp_path):
     rows = collected(files, tmp_path / "out")
     assert [row.image_path for row in rows] == [file.image_path for file in files]
     for file, row in zip(files, rows, strict=True):
-        crop = Image.open(stored_crop(tmp_path / "out", row.sha256))
+        crop = Image.open(stored_crop(tmp_path / "out", row))
         assert (crop.format, crop.mode) == ("PNG", "RGB")
-        np.testing.assert_array_equal(np.asarray(crop), draw(int(file.path.stem)))
+        np.testing.assert_array_equal(np.asarray(crop), draw(int(file.address.path.stem)))
         assert (row.status, row.width, row.height, row.format) == (OK, 64, 64, "PNG")
         assert row.box == (0.0, 0.0, 64.0, 64.0)
 
@@ -50,19 +54,25 @@ def test_an_interrupted_run_goes_on_with_the_batches_of_one_never_stopped(files,
     batches.append([])
     whole = collected(files, tmp_path / "whole", detect=detect)
 
-    def interrupt(done, _all, _row):
-        if done == n_before:
+    n_done = 0
+
+    def interrupt(batch):
+        nonlocal n_done
+        n_done += len(batch.rows)
+        if n_done >= n_before:
             raise KeyboardInterrupt
 
     batches.append([])
     with pytest.raises(KeyboardInterrupt):
         collected(files, tmp_path / "out", detect=detect, progress=interrupt)
     seen = []
-    resumed = collected(files, tmp_path / "out", detect=detect, progress=lambda *now: seen.append(now[:2]))
+    resumed = collected(
+        files, tmp_path / "out", detect=detect, progress=lambda batch: seen.append(len(batch.rows))
+    )
     assert resumed == whole
     assert [batch for batch in batches[1] if batch] == batches[0]
     n_kept = min(14, -(-n_before // 4) * 4)
-    assert seen == [(number, 14) for number in range(n_kept + 1, 15)]
+    assert sum(seen) == 14 - n_kept
 
 
 @pytest.mark.parametrize("damage", ["half", "inside a character", "no line end", "garbage"])
@@ -91,22 +101,22 @@ def test_a_second_run_does_only_what_is_missing(files, tmp_path):
     output = tmp_path / "out"
     rows = collected(files[:10], output)
     seen = []
-    assert collected(files, output, progress=lambda *now: seen.append(now[2].image_path))[:10] == rows
+    assert collected(files, output, progress=note)[:10] == rows
     assert seen == [file.image_path for file in files[10:]]
-    stored_crop(output, rows[3].sha256).unlink()
-    save(files[5].path, 500)
+    stored_crop(output, rows[3]).unlink()
+    save(files[5].address.path, 500)
     seen.clear()
-    again = collected(files, output, progress=lambda *now: seen.append(now[2].image_path))
+    again = collected(files, output, progress=note)
     assert seen == [files[3].image_path, files[5].image_path]
     assert again[3] == rows[3]
     assert again[5].sha256 != rows[5].sha256
-    np.testing.assert_array_equal(np.asarray(Image.open(stored_crop(output, again[5].sha256))), draw(500))
+    np.testing.assert_array_equal(np.asarray(Image.open(stored_crop(output, again[5]))), draw(500))
 
 
 def test_many_files_with_the_same_bytes_share_one_crop(tmp_path):
     for number in range(24):
         save(tmp_path / f"photos/real/a/{number:02d}.png", 1)
-    rows = collected(find_sources([str(tmp_path / "photos")]), tmp_path / "out", workers=8)
+    rows = collected(find_sources([str(tmp_path / "photos")]), tmp_path / "out")
     assert {row.status for row in rows} == {OK}
     assert len({row.sha256 for row in rows}) == 1
     assert len(list((tmp_path / "out/.prepare/crops").rglob("*.*"))) == 1
@@ -152,7 +162,7 @@ def test_each_failure_has_its_status_and_reason(tmp_path):
 
 @pytest.mark.parametrize("what", ["removed", "changed"])
 def test_a_large_file_that_changes_under_our_hands_is_one_failed_row(tmp_path, monkeypatch, what):
-    monkeypatch.setattr(collect, "KEPT_PIXELS", 100)
+    monkeypatch.setattr(batch, "KEPT_PIXELS", 100)
     first = save(tmp_path / "photos/real/a/a.png", 1)
     save(tmp_path / "photos/real/a/b.png", 2)
 
@@ -181,7 +191,7 @@ def test_a_face_found_in_a_small_copy_is_cut_from_native_pixels(tmp_path, monkey
         find_sources([str(tmp_path / "photos")]), tmp_path / "out", settings=settings, detect=detect
     )
     assert row.box == (40.0, 20.0, 104.0, 84.0)
-    crop = np.asarray(Image.open(stored_crop(tmp_path / "out", row.sha256)))
+    crop = np.asarray(Image.open(stored_crop(tmp_path / "out", row)))
     np.testing.assert_array_equal(crop, draw(1, side=200)[20:84, 40:104])
 
 

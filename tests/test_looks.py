@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from pictures import draw, save_layout
 from PIL import Image
 
-from faceauth.intake.collect import CollectSettings, collect_faces
+from faceauth.intake.collect import collect_faces
 from faceauth.intake.crop import CropSettings
+from faceauth.intake.engine import CollectSettings
+from faceauth.intake.engines.local import in_this_process
 from faceauth.intake.faces import load_face_detector
 from faceauth.intake.images import decode_image
 from faceauth.intake.looks import look_of
@@ -21,7 +23,8 @@ NEWER = ("identity", "jpeg_subsampling", "mean_red", "mean_green", "mean_blue", 
 
 def collected(files, output, **options):
     settings = CollectSettings(face_detector="whole", crop=CropSettings(image_size=64))
-    return collect_faces(files, output, settings=settings, detect=load_face_detector("whole"), **options)
+    engine = in_this_process(settings, load_face_detector("whole"))
+    return collect_faces(files, output, settings=settings, engine=engine, **options)
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
@@ -83,7 +86,7 @@ def test_a_store_of_an_older_version_is_completed_without_a_search_for_faces(tmp
     if broken:
         next((tmp_path / "out/.prepare/crops").rglob("*.png")).write_bytes(b"no image")
     seen = []
-    assert collected(files, tmp_path / "out", progress=lambda *now: seen.append(now)) == whole
+    assert collected(files, tmp_path / "out", progress=seen.append) == whole
     assert len(seen) == broken
     # What was completed stays so.
     n_lines = len(journal.read_text().splitlines())
@@ -95,12 +98,13 @@ def test_a_store_of_an_older_version_is_completed_without_a_search_for_faces(tmp
 def test_identities_come_from_a_groups_file_with_or_without_groups(tmp_path):
     photos = save_layout(tmp_path / "photos", {"real/a": 2, "fake/b": 1})
     (photos / "groups.csv").write_text("path,identity\nreal/a/0000.png,ann\nfake/b/0002.png,ann; bob\n")
-    found = {file.path.name: (file.group, file.identity) for file in find_sources([str(photos)])}
+    found = {file.address.path.name: (file.group, file.identity) for file in find_sources([str(photos)])}
     assert found == {"0000.png": ("", "ann"), "0001.png": ("", ""), "0002.png": ("", "ann; bob")}
     other = tmp_path / "other.csv"
     other.write_text("path,group,identity\nreal/a/0001.png,g,\nreal/a/0000.png,,zoe\n")
     found = {
-        file.path.name: (file.group, file.identity) for file in find_sources([str(photos)], groups_file=other)
+        file.address.path.name: (file.group, file.identity)
+        for file in find_sources([str(photos)], groups_file=other)
     }
     assert found == {"0000.png": ("", "zoe"), "0001.png": ("g", ""), "0002.png": ("", "")}
 

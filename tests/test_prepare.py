@@ -177,9 +177,13 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_to_the_same_manifest(
     collect_faces = collect.collect_faces
 
     def interrupted(*arguments, progress, **options):
-        def stop(done, total, row):
-            progress(done, total, row)
-            if done == 10:
+        n_done = 0
+
+        def stop(batch):
+            nonlocal n_done
+            progress(batch)
+            n_done += len(batch.rows)
+            if n_done >= 10:
                 raise KeyboardInterrupt
 
         return collect_faces(*arguments, progress=stop, **options)

@@ -94,7 +94,7 @@ def test_bytes_that_are_no_text_become_text(layout):
     assert found.folder == "caf\\xe9"
     assert found.image_path.endswith("/caf\\xe9/\\xff\\xfe.png")
     assert found.image_path.encode()
-    assert found.path.exists()
+    assert found.address.path.exists()
 
 
 def test_groups_lie_beside_the_images_or_in_a_file_of_their_own(layout, tmp_path):
@@ -141,7 +141,7 @@ def test_a_spreadsheet_is_a_source_with_paths_of_either_kind(tmp_path):
         ("sd", 0, "sd"),
         ("sd", 0, "a\0b"),
     }
-    assert {file.path for file in files} >= {
+    assert {file.address.path for file in files} >= {
         tmp_path / "../Data/wiki/27/a.jpg",
         Path("/abs/insight/27/a.jpg"),
     }

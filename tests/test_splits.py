@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faceauth.errors import InputError, ManifestError, UsageError
+from faceauth.intake.address import Address
 from faceauth.intake.crop import perceptual_hash
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.intake.sources import SourceFile
@@ -226,7 +227,9 @@ def test_copies_of_a_portrait_are_near_duplicates_and_other_people_are_not(sampl
 
 
 def make_file(row, *, key="", group="", identity=""):
-    return SourceFile(row.image_path, row.folder, row.target, key, group, Path(row.image_path), identity)
+    return SourceFile(
+        row.image_path, row.folder, row.target, key, group, Address(Path(row.image_path)), identity
+    )
 
 
 def grouped(entries):

@@ -110,8 +110,8 @@ def prepare(
 
     Example: faceauth prepare photos/ --output prepared/
     """
-    from faceauth.intake.collect import CollectSettings
     from faceauth.intake.crop import CropSettings
+    from faceauth.intake.engine import CollectSettings
     from faceauth.splits.assign import parse_ratios
     from faceauth.verbs.prepare import PrepareSettings, prepare
 

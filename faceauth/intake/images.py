@@ -61,6 +61,8 @@ class SourceImage:
         sha256: Hash of the file's bytes as 64 hexadecimal digits.
         note: What a reader should know, such as that only the first frame was taken; mostly empty.
         jpeg_subsampling: How a JPEG's colour is stored, such as `4:2:0`; empty for other formats.
+        frame: Index of the frame in a video; None for images.
+        timestamp_s: When the video shows the frame, in seconds from its start; None for images.
     """
 
     image_rgb_uint8: np.ndarray
@@ -70,6 +72,8 @@ class SourceImage:
     sha256: str
     note: str = ""
     jpeg_subsampling: str = ""
+    frame: int | None = None
+    timestamp_s: float | None = None
 
 
 def read_image(path: Path) -> SourceImage:

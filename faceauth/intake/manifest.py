@@ -79,6 +79,7 @@ class ManifestRow:
         mean_blue: Mean of the crop's blue in [0, 255].
         sharpness: Logarithm to base 10 of 1 plus the variance of the Laplacian of the crop's luma.
         frame: Index of the frame in a video; None for images.
+        timestamp_s: When the video shows the frame, in seconds from its start; None for images.
     """
 
     image_path: str
@@ -106,6 +107,7 @@ class ManifestRow:
     mean_blue: float | None = None
     sharpness: float | None = None
     frame: int | None = None
+    timestamp_s: float | None = None
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -136,11 +138,12 @@ _SCHEMA = pa.schema(
         ("n_bytes", pa.int64()),
         *((name, pa.float64()) for name in ("mean_red", "mean_green", "mean_blue", "sharpness")),
         ("frame", pa.int64()),
+        ("timestamp_s", pa.float64()),
     ]
 )
 _XLSX_CONTENT = b"faceauth_xlsx_content"
 _INTEGERS = ("target", "width", "height", "jpeg_quality", "n_bytes", "frame")
-_NUMBERS = ("p_face", "mean_red", "mean_green", "mean_blue", "sharpness")
+_NUMBERS = ("p_face", "mean_red", "mean_green", "mean_blue", "sharpness", "timestamp_s")
 _PHASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from faceauth.errors import InputError, UsageError
+from faceauth.intake.address import Address
 from faceauth.intake.images import IMAGE_SUFFIXES
 from faceauth.intake.manifest import newest_of_pair, rows_from_records
 from faceauth.intake.tables import TABLE_SUFFIXES, read_table
+from faceauth.intake.walk import walk
 from faceauth.labels import CLASSES, LABEL2ID
 
 log = logging.getLogger(__name__)
@@ -24,14 +26,16 @@ class SourceFile:
     """One image file of a source.
 
     Attributes:
-        image_path: The absolute path as valid text: of bytes that are no UTF-8, the hexadecimal numbers.
+        image_path: The absolute path and the fragment of the address as valid text: of bytes that are no
+            UTF-8, the hexadecimal numbers.
         folder: The source model: generator or collection.
         target: 1 for real, 0 for fake.
         key: The path inside its collection, without suffix. A fake often keeps the name of the photo that
             it was made from, so files with one key in several sources are taken as one group.
         group: The group that a groups file names, empty if there is none.
-        path: The path to open.
+        address: Where the pixels lie.
         identity: Who is in the picture as a groups file says, separated by semicolons; mostly empty.
+        split: The split that the data set's authors gave it: `train`, `val` or `test`; mostly empty.
     """
 
     image_path: str
@@ -39,8 +43,9 @@ class SourceFile:
     target: int
     key: str
     group: str
-    path: Path
+    address: Address
     identity: str = ""
+    split: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -141,7 +146,7 @@ def _files_of_layout(root: Path, groups_file: Path | None) -> Iterator[SourceFil
 
 def _files_below(folder: Path, root: Path, name: str, target: int, groups: Named) -> Iterator[SourceFile]:
     n_other = 0
-    for path in _walk(folder, set()):
+    for path in walk(folder):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             key = path.relative_to(folder).with_suffix("").as_posix()
             yield _source_file(path, key, name, target, groups, root)
@@ -154,36 +159,13 @@ def _files_below(folder: Path, root: Path, name: str, target: int, groups: Named
 def _source_file(path: Path, key: str, folder: str, target: int, groups: Named, root: Path) -> SourceFile:
     relative = _as_text(path.relative_to(root).as_posix())
     group, identity = groups.get(_as_text(str(path))) or groups.get(relative, ("", ""))
-    return SourceFile(_as_text(str(path)), _as_text(folder), target, _as_text(key), group, path, identity)
+    return SourceFile(
+        _as_text(str(path)), _as_text(folder), target, _as_text(key), group, Address(path), identity
+    )
 
 
 def _as_text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    # Links are followed, since clusters keep data behind them; a folder met again is a loop.
-    real = os.path.realpath(folder)
-    if real in seen:
-        return
-    seen.add(real)
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        log.warning("%s cannot be listed: %s", folder, error.strerror)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        try:
-            is_folder = entry.is_dir()
-        except OSError:
-            # A link to itself; as a file it fails alone, with its reason.
-            is_folder = False
-        if is_folder:
-            yield from _walk(Path(entry.path), seen)
-        else:
-            yield Path(entry.path)
 
 
 def _files_of_table(table: Path, groups_file: Path | None) -> Iterator[SourceFile]:
@@ -201,7 +183,7 @@ def _files_of_table(table: Path, groups_file: Path | None) -> Iterator[SourceFil
             row.target,
             key,
             group or row.group,
-            path,
+            Address(path),
             identity or row.identity,
         )
 

@@ -4,6 +4,7 @@ Crops are named after the hash of the bytes they came from. A line of the journa
 with a stamp that changes when the file does; of two lines for one stamp the later one holds.
 """
 
+import hashlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -28,15 +29,26 @@ JOURNAL_NAME = "journal.jsonl"
 _BATCH_ROWS = 32
 
 
-def stored_crop(output: Path, sha256: str) -> Path:
-    """Returns where the store keeps the crop of a source file with that hash."""
-    return output / STORE_NAME / "crops" / sha256[:2] / f"{sha256[:32]}.png"
+def crop_name(row: ManifestRow) -> str:
+    """Returns the name of a row's crop without suffix: 32 hexadecimal digits that follow from its source.
+
+    From the hash of the source's bytes, and for a frame of a video from its index too.
+    """
+    if row.frame is None:
+        return row.sha256[:32]
+    return hashlib.sha256(f"{row.sha256}#{row.frame}".encode()).hexdigest()[:32]
+
+
+def stored_crop(output: Path, row: ManifestRow) -> Path:
+    """Returns where the store keeps the crop of a row."""
+    name = crop_name(row)
+    return output / STORE_NAME / "crops" / name[:2] / f"{name}.png"
 
 
 def stamp_of(file: SourceFile) -> str:
     """Returns what tells one version of a source file, in its class and folder, from any other."""
     try:
-        status = file.path.stat()
+        status = file.address.path.stat()
         version = f"{status.st_size}:{status.st_mtime_ns}"
     except (OSError, ValueError):
         version = "missing"
@@ -62,10 +74,11 @@ def read_journal(journal: Path) -> dict[str, ManifestRow]:
             break  # the line that was being written when the run was killed
         kept.append(line + b"\n")
         for stamp, row in zip(batch["stamps"], batch["rows"], strict=True):
-            if row["status"] != OK or stored_crop(journal.parent.parent, row["sha256"]).exists():
-                # Another version may have recorded more, or less.
-                known = {name: row[name] for name in COLUMNS if name in row}
-                done[stamp] = ManifestRow(**{**known, "box": tuple(row["box"]) if row["box"] else None})
+            # Another version may have recorded more, or less.
+            known = {name: row[name] for name in COLUMNS if name in row}
+            read = ManifestRow(**{**known, "box": tuple(row["box"]) if row["box"] else None})
+            if read.status != OK or stored_crop(journal.parent.parent, read).exists():
+                done[stamp] = read
             else:
                 done.pop(stamp, None)
     with whole_file(journal) as draft:
@@ -78,8 +91,6 @@ def complete_older_rows(
     stamps: dict[SourceFile, str],
     done: dict[str, ManifestRow],
     journal: Path,
-    *,
-    workers: int,
 ) -> None:
     """Adds what an older version did not record, from crops and files, and without a search for faces.
 
@@ -89,7 +100,6 @@ def complete_older_rows(
         done: The rows that the journal holds, by stamp; older ones are replaced, and those whose crop cannot
             be read are taken out, to be cut anew.
         journal: The journal, to which the completed rows are added.
-        workers: Threads.
     """
     older = [
         file
@@ -102,7 +112,7 @@ def complete_older_rows(
     output = journal.parent.parent
     with (
         journal.open("a", encoding="utf-8") as lines,
-        ThreadPoolExecutor(max(1, workers)) as pool,
+        ThreadPoolExecutor() as pool,
         progress("colour and sharpness", len(older)) as advance,
     ):
         iterator = iter(older)
@@ -118,11 +128,11 @@ def complete_older_rows(
 
 
 def _completed(file: SourceFile, row: ManifestRow, output: Path) -> ManifestRow | None:
-    path = stored_crop(output, row.sha256)
+    path = stored_crop(output, row)
     try:
         with Image.open(path) as image:
             look = look_of(np.asarray(image.convert("RGB")))
-        with Image.open(file.path) as image:
+        with Image.open(file.address.path) as image:
             subsampling = read_jpeg_subsampling(image)
     except (OSError, ValueError, SyntaxError):
         path.unlink(missing_ok=True)

@@ -19,9 +19,9 @@ from typing import Any
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.files import whole_file, write_json
-from faceauth.intake.collect import STORE_NAME, CollectSettings, collect_faces, stored_crop
+from faceauth.intake.collect import collect_faces
 from faceauth.intake.counts import count_rows
-from faceauth.intake.faces import load_face_detector
+from faceauth.intake.engine import CollectedBatch, CollectSettings, load_engine
 from faceauth.intake.manifest import (
     DUPLICATE,
     FAILED_STATUSES,
@@ -37,6 +37,7 @@ from faceauth.intake.manifest import (
     write_manifest,
 )
 from faceauth.intake.sources import SourceFile, find_sources
+from faceauth.intake.store import STORE_NAME, crop_name, stored_crop
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.shortcuts.shortcuts import describe_ruler
 from faceauth.splits.assign import assign_splits
@@ -70,7 +71,8 @@ class PrepareSettings:
         balance: Registered name of the balance rule.
         ratios: Shares of train, val and test.
         seed: Of the choice and the split.
-        workers: Threads beside the face detection.
+        engine: Registered name of what does the work.
+        workers: Processes that work side by side.
         device: Torch device of the face detection.
     """
 
@@ -78,6 +80,7 @@ class PrepareSettings:
     balance: str = "generator"
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    engine: str = "local"
     workers: int = 2
     device: str = "cpu"
 
@@ -134,19 +137,19 @@ def prepare(
     files = _outside(output, find_sources(sources, groups_file=groups_file))
     files = _limited(files, limit) if limit else files
     log.info("%d images of %d sources", len(files), len({(file.target, file.folder) for file in files}))
-    detect = load_face_detector(settings.collect.face_detector, device=settings.device)
+    engine = load_engine(
+        settings.engine, settings=settings.collect, device=settings.device, workers=settings.workers
+    )
     _check_output(output, overwrite=overwrite)
     seconds: dict[str, float] = {}
     with _timed(seconds, "collect"), progress("faces", len(files)) as advance:
         new: Counter[str] = Counter()
 
-        def show(_done: int, _all: int, row: ManifestRow) -> None:
-            new.update([row.status])
-            advance(1, f"{sum(new[status] for status in FAILED_STATUSES)} failed")
+        def show(batch: CollectedBatch) -> None:
+            new.update(row.status for row in batch.rows)
+            advance(len(batch.rows), f"{sum(new[status] for status in FAILED_STATUSES)} failed")
 
-        rows = collect_faces(
-            files, output, settings=settings.collect, detect=detect, workers=settings.workers, progress=show
-        )
+        rows = collect_faces(files, output, settings=settings.collect, engine=engine, progress=show)
     with _timed(seconds, "group_and_split"):
         rows = _drop_same_bytes(rows)
         groups, ties = group_rows(files, rows)
@@ -178,9 +181,9 @@ def _outside(output: Path, files: list[SourceFile]) -> list[SourceFile]:
     # With --output inside a source, a second run would take the crops of the first for photos.
     folder = output.resolve()
     # A spreadsheet may name a path that cannot be resolved: one with a null character.
-    parents = {file.path.parent for file in files if "\0" not in file.image_path}
+    parents = {file.address.path.parent for file in files if "\0" not in file.image_path}
     ours = {parent for parent in parents if parent.resolve().is_relative_to(folder)}
-    kept = [file for file in files if file.path.parent not in ours]
+    kept = [file for file in files if file.address.path.parent not in ours]
     if not kept:
         raise InputError(f"All images lie inside {output}.", "Choose an --output outside the source.")
     return kept
@@ -222,7 +225,7 @@ def _drop_same_bytes(rows: list[ManifestRow]) -> list[ManifestRow]:
     positions = defaultdict(list)
     for i, row in enumerate(rows):
         if row.status == OK:
-            positions[row.sha256].append(i)
+            positions[crop_name(row)].append(i)
     rows = list(rows)
     for same in positions.values():
         first = rows[same[0]]
@@ -272,7 +275,7 @@ def _choose_and_split(rows: list[ManifestRow], settings: PrepareSettings) -> lis
                 rows[i], status=SURPLUS, reason=f"left out by --balance {settings.balance}"
             )
     for i, split in zip(chosen, splits, strict=True):
-        name = f"{split}/{rows[i].target_class}/{folder_name(rows[i].folder)}/{rows[i].sha256[:32]}.png"
+        name = f"{split}/{rows[i].target_class}/{folder_name(rows[i].folder)}/{crop_name(rows[i])}.png"
         rows[i] = dataclasses.replace(rows[i], split=split, destination_path=name)
     return rows
 
@@ -299,7 +302,7 @@ def _place_crops(rows: list[ManifestRow], output: Path) -> None:
         path = output / row.destination_path
         if row.status != OK or path.exists():
             continue
-        source = stored_crop(output, row.sha256)
+        source = stored_crop(output, row)
         with whole_file(path) as draft:
             try:
                 os.link(source, draft)

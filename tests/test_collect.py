@@ -101,6 +101,10 @@ def test_a_second_run_does_only_what_is_missing(files, tmp_path):
     output = tmp_path / "out"
     rows = collected(files[:10], output)
     seen = []
+
+    def note(batch):
+        seen.extend(row.image_path for row in batch.rows)
+
     assert collected(files, output, progress=note)[:10] == rows
     assert seen == [file.image_path for file in files[10:]]
     stored_crop(output, rows[3]).unlink()

@@ -11,8 +11,9 @@ from typing import Any
 
 import typer
 
-from faceauth.console import configure_logging
+from faceauth.console import configure_logging, harmless
 from faceauth.errors import FaceAuthError, UsageError, did_you_mean
+from faceauth.faults import explain_os_error
 from faceauth.labels import SPLITS
 from faceauth.memory import keep_freed_memory
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """Makes a function a command: errors become one message and an exit code, never a traceback."""
+    resumable = function.__name__ in RESUMABLE
 
     @functools.wraps(function)
     def guarded(**arguments: Any) -> None:
@@ -43,15 +45,15 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
             code = function(**arguments) or 0
         except (FaceAuthError, OSError) as error:
             # An OSError is a full disk, a missing right, a broken pipe: no traceback would help with it.
-            mistake = error if isinstance(error, FaceAuthError) else FaceAuthError(str(error))
+            mistake = (
+                error if isinstance(error, FaceAuthError) else explain_os_error(error, resumable=resumable)
+            )
             if as_json:
                 print_json({"error": {"message": mistake.message, "hint": mistake.hint}})
-            print(f"faceauth: {mistake}", file=sys.stderr)
+            print(f"faceauth: {harmless(str(mistake))}", file=sys.stderr)
             code = mistake.exit_code
         except KeyboardInterrupt:
-            rest = (
-                "; the same command goes on where this one stopped" if function.__name__ in RESUMABLE else ""
-            )
+            rest = "; the same command goes on where this one stopped" if resumable else ""
             print(f"faceauth: interrupted{rest}", file=sys.stderr)
             code = INTERRUPTED
         raise typer.Exit(code)

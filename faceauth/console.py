@@ -2,12 +2,17 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LOG_EVERY_SECONDS = 30.0
+MAX_CHARACTERS = 4_000
+
+# All but the line end and the tab, and what turns the direction of writing round.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +36,20 @@ class _PlainFormatter(logging.Formatter):
     """Information as it is; what is more than that says so."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = harmless(record.getMessage())
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
+
+
+def harmless(text: str) -> str:
+    """Returns text that a terminal shows and does not obey: control characters are spelt out.
+
+    Args:
+        text: May hold the names of files that strangers made. Of more than 4,000 characters the first and the
+            last are kept.
+    """
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
+    return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
 
 
 @contextmanager
@@ -115,6 +132,7 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
         header: Names of the columns.
         rows: Cells as text.
     """
+    rows = [[harmless(cell) for cell in row] for row in rows]
     widths = [
         max(len(header[i]), *(len(row[i]) for row in rows)) if rows else len(name)
         for i, name in enumerate(header)

@@ -44,6 +44,10 @@ class InputError(FaceAuthError):
     """Images, folders or tables that cannot be used as they are."""
 
 
+class InUseError(FaceAuthError):
+    """What another process is working on at this moment."""
+
+
 class ManifestError(InputError):
     """A manifest that is missing, incomplete or contradicts itself."""
 

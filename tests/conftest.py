@@ -27,6 +27,14 @@ def sample_photos(tmp_path_factory):
     return write_sample_set(folder, n_identities=4, shots_per_class=4, image_px=224, seed=7, workers=2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _prepare_in_this_process():
+    """Starting processes takes longer than the small jobs of tests; those about processes name a number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("faceauth.intake.workers.usable_cores", lambda: 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_cli():
     """A function that runs `faceauth` with its arguments and returns exit_code, stdout and stderr.

@@ -166,7 +166,7 @@ def test_each_failure_has_its_status_and_reason(tmp_path):
 
 @pytest.mark.parametrize("what", ["removed", "changed"])
 def test_a_large_file_that_changes_under_our_hands_is_one_failed_row(tmp_path, monkeypatch, what):
-    monkeypatch.setattr(batch, "KEPT_PIXELS", 100)
+    monkeypatch.setattr(batch, "KEPT_BYTES", 100)
     first = save(tmp_path / "photos/real/a/a.png", 1)
     save(tmp_path / "photos/real/a/b.png", 2)
 
@@ -197,29 +197,3 @@ def test_a_face_found_in_a_small_copy_is_cut_from_native_pixels(tmp_path, monkey
     assert row.box == (40.0, 20.0, 104.0, 84.0)
     crop = np.asarray(Image.open(stored_crop(tmp_path / "out", row)))
     np.testing.assert_array_equal(crop, draw(1, side=200)[20:84, 40:104])
-
-
-def test_mtcnn_finds_simulated_faces_batched_or_alone_and_nothing_in_small_images(sample_photos):
-    detect = load_face_detector("mtcnn")
-    paths = sorted(sample_photos.rglob("*.jpg"))[:6]
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    tiny = np.zeros((10, 300, 3), np.uint8)
-    found = detect([*images, tiny, np.zeros((300, 200, 3), np.uint8)])
-    assert found[-2:] == [[], []]
-    for image, faces in zip(images, found, strict=False):
-        (alone,) = detect([image])
-        face = max(faces, key=lambda face: face.longer_side_px)
-        assert face.p_face > 0.9
-        assert face.landmarks.shape == (5, 2)
-        best = max(alone, key=lambda face: face.longer_side_px)
-        np.testing.assert_allclose(face.box_xyxy, best.box_xyxy, atol=0.5)
-        x1, y1, x2, y2 = face.box_xyxy
-        assert (x1 < face.landmarks[:, 0]).all()
-        assert (face.landmarks[:, 0] < x2).all()
-        assert (y1 < face.landmarks[:, 1]).all()
-        assert (face.landmarks[:, 1] < y2).all()
-
-
-def test_a_device_that_is_not_there_is_one_clear_error():
-    with pytest.raises(UsageError, match="'warp'"):
-        load_face_detector("mtcnn", device="warp")

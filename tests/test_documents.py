@@ -21,6 +21,7 @@ from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.intake.faces import FACE_DETECTORS
+from faceauth.intake.layout import LAYOUTS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
 from faceauth.intake.tables import read_table
 from faceauth.labels import CLASSES, SPLITS
@@ -38,8 +39,8 @@ from faceauth.training.settings import TrainSettings
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spreadsheets").glob("*.md")])
 REGISTRIES = (
-    BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, FACE_DETECTORS, LOSSES, METRICS, OPTIMIZERS,
-    PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES, THRESHOLD_RULES,
+    BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, FACE_DETECTORS, LAYOUTS, LOSSES, METRICS,
+    OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES, THRESHOLD_RULES,
 )  # fmt: skip
 # A word that ends a command in a shell.
 SHELL_BREAKS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}

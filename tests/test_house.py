@@ -24,10 +24,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module may import from its own stage and from those before it.
 STAGES = (
-    "errors", "labels", "files", "versions", "memory", "registry", "console", "options", "config", "intake",
-    "splits", "samples", "degradations", "detectors", "training", "scoring", "decisions", "shortcuts",
-    "evaluation", "studies", "clusters", "report", "train", "verbs", "command",
-    "commands", "cli",
+    "errors", "labels", "files", "faults", "locks", "versions", "memory", "registry", "console", "options",
+    "config", "intake", "splits", "samples", "degradations", "detectors", "training", "scoring", "decisions",
+    "shortcuts", "evaluation", "studies", "clusters", "report", "train", "verbs", "command", "commands",
+    "cli",
 )  # fmt: skip
 
 # What takes long to import, and so must not stand between a user and `faceauth --help`.

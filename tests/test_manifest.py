@@ -1,6 +1,11 @@
+import datetime
+import gc
 import logging
+import math
 import os
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import openpyxl
 import pyarrow as pa
@@ -11,7 +16,7 @@ from hypothesis import strategies as st
 from pictures import write_table
 
 from faceauth.errors import InputError, ManifestError
-from faceauth.intake import spreadsheet
+from faceauth.intake import manifest, row_checks, spreadsheet
 from faceauth.intake.manifest import (
     COLUMNS,
     ORIGINAL_COLUMNS,
@@ -21,8 +26,10 @@ from faceauth.intake.manifest import (
     ManifestRow,
     edited_by_hand,
     read_manifest,
+    rows_from_records,
     write_manifest,
 )
+from faceauth.labels import ID2LABEL, SPLITS
 
 ROW = ManifestRow(
     image_path="/photos/wiki/27/a.jpg",
@@ -61,6 +68,40 @@ BARE_ROW = ManifestRow(
 )
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"), min_size=1)
+texts = st.just("") | names
+floats = st.none() | st.floats(-1e9, 1e9)
+hashes = st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64)
+pixels = st.none() | st.integers(0, 2**31 - 1)
+# As the face detector's boxes are recorded: with two decimals.
+edges = st.integers(-(10**6), 10**6).map(lambda number: number / 100)
+any_rows = st.builds(
+    lambda target, **fields: ManifestRow(target=target, target_class=ID2LABEL[target], **fields),
+    image_path=texts,
+    destination_path=st.just(""),
+    folder=texts,
+    split=st.sampled_from(["", *SPLITS]),
+    target=st.sampled_from([0, 1]),
+    status=st.sampled_from(list(STATUSES)),
+    reason=texts,
+    group=texts,
+    identity=texts,
+    sha256=hashes,
+    phash=hashes,
+    box=st.none() | st.tuples(edges, edges, edges, edges),
+    p_face=st.none() | st.integers(0, 10**6).map(lambda number: number / 10**6),
+    width=pixels,
+    height=pixels,
+    format=texts,
+    jpeg_quality=st.none() | st.integers(1, 100),
+    jpeg_subsampling=texts,
+    n_bytes=st.none() | st.integers(0, 2**53),
+    mean_red=floats,
+    mean_green=floats,
+    mean_blue=floats,
+    sharpness=floats,
+    frame=st.none() | st.integers(0, 2**53),
+    timestamp_s=floats,
+)
 
 
 def touch_later(path, seconds):
@@ -107,6 +148,19 @@ def test_any_names_come_back_from_both_files(tmp_path_factory, found):
     assert read_manifest(folder).rows == rows
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(any_rows, min_size=1, max_size=8))
+def test_every_value_of_every_column_comes_back_from_both_files(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("all")
+    xlsx = write_manifest(rows, folder)
+    assert read_manifest(folder).path.name == "manifest.parquet"
+    assert read_manifest(folder).rows == rows
+    assert read_manifest(xlsx).rows == rows
+    (folder / "manifest.parquet").unlink()
+    assert read_manifest(folder).path == xlsx
+    assert read_manifest(folder).rows == rows
+
+
 def test_no_cell_of_a_manifest_is_a_formula(tmp_path):
     hostile = replace(ROW, image_path="=1+1.png", folder="=HYPERLINK(1)", group="@x", reason="=2")
     write_manifest([hostile, replace(hostile, image_path="+x\n\x01", folder="-x")], tmp_path)
@@ -133,6 +187,67 @@ def test_the_same_rows_give_the_same_parquet_file_at_any_time(tmp_path, monkeypa
     first, second = ((tmp_path / name / "manifest.parquet").read_bytes() for name in ("first", "second"))
     assert first == second
     assert read_manifest(tmp_path / "first").sha256 == read_manifest(tmp_path / "second").sha256
+
+
+def test_rows_may_come_one_by_one_and_give_the_same_bytes_in_row_groups(tmp_path, monkeypatch):
+    rows = [replace(ROW, destination_path=f"{i}.png", frame=i, timestamp_s=i / 30) for i in range(10)]
+    monkeypatch.setattr(manifest, "ROW_GROUP_ROWS", 4)
+    write_manifest(rows, tmp_path / "list")
+    write_manifest((row for row in rows), tmp_path / "generator")
+    written = [tmp_path / name / "manifest.parquet" for name in ("list", "generator")]
+    assert written[0].read_bytes() == written[1].read_bytes()
+    metadata = pq.read_metadata(written[0])
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [4, 4, 2]
+    assert read_manifest(tmp_path / "list").rows == rows
+
+
+def test_writing_takes_no_memory_for_rows_that_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "ROW_GROUP_ROWS", 20)
+    # What is loaded and kept once is not counted.
+    write_manifest([ROW] * 250, tmp_path)
+
+    def peak_bytes(n_rows):
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        write_manifest((replace(ROW, image_path=f"{i}" * 200) for i in range(n_rows)), tmp_path)
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        few, many = peak_bytes(250), peak_bytes(600)
+    finally:
+        tracemalloc.stop()
+    assert many < 1.15 * few
+
+
+def test_rows_that_fail_on_their_way_leave_what_was_there(tmp_path):
+    write_manifest([ROW], tmp_path)
+
+    def rows():
+        yield FAKE_ROW
+        raise OSError("no more rows")
+
+    with pytest.raises(OSError, match="no more rows"):
+        write_manifest(rows(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.xlsx"]
+    assert read_manifest(tmp_path).rows == [ROW]
+
+
+def test_a_folder_without_rows_is_a_manifest_nevertheless(tmp_path):
+    xlsx = write_manifest([], tmp_path)
+    assert read_manifest(tmp_path).rows == []
+    assert read_manifest(xlsx).rows == []
+
+
+def test_texts_of_few_values_are_in_memory_once(tmp_path):
+    write_manifest([ROW, FAKE_ROW, replace(ROW, image_path="b")], tmp_path)
+    for name in ("manifest.parquet", "manifest.xlsx"):
+        assert read_manifest(tmp_path).path.name == name
+        first, _, third = read_manifest(tmp_path).rows
+        (tmp_path / name).unlink()
+        for name in ("folder", "split", "target_class", "status", "format", "jpeg_subsampling", "group"):
+            assert getattr(first, name) is getattr(third, name), name
 
 
 def test_an_edited_spreadsheet_is_read_and_the_log_says_so(tmp_path, caplog):
@@ -162,9 +277,12 @@ def test_a_run_killed_between_the_two_files_leaves_one_that_can_be_read(tmp_path
     def killed(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pq, "write_table", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_manifest([ROW, FAKE_ROW], tmp_path)
+    with monkeypatch.context() as patch:
+        # The last thing that the Parquet file needs is asked of the finished xlsx.
+        patch.setattr(manifest, "_content_hash", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_manifest([ROW, FAKE_ROW], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.xlsx"]
     assert not edited_by_hand(tmp_path)
     assert read_manifest(tmp_path).rows == [ROW, FAKE_ROW]
 
@@ -236,6 +354,149 @@ def test_missing_numbers_of_other_tools_are_missing(tmp_path):
         (None, "wiki", "train", 1),
         (64, "", "", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        {"image_path": pa.large_string(), "folder": pa.large_string(), "box": pa.large_list(pa.float64())},
+        {"folder": pa.dictionary(pa.int32(), pa.string()), "status": pa.dictionary(pa.int8(), pa.string())},
+        {"target": pa.int64(), "width": pa.float64(), "jpeg_quality": pa.float64(), "frame": pa.float64()},
+        {"target": pa.string(), "width": pa.string(), "sharpness": pa.string()},
+        {"box": pa.list_(pa.float32()), "p_face": pa.float32()},
+        {"folder": pa.string_view(), "n_bytes": pa.uint64()},
+    ],
+    ids=lambda cast: "-".join(str(kind) for kind in cast.values()),
+)
+def test_a_parquet_file_with_the_types_of_another_tool_is_read(tmp_path, cast):
+    rows = [replace(ROW, p_face=0.5, frame=7, timestamp_s=0.25), replace(FAKE_ROW, p_face=0.75), BARE_ROW]
+    write_manifest(rows, tmp_path)
+    table = pq.read_table(tmp_path / "manifest.parquet")
+    for name, kind in cast.items():
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    pq.write_table(table, tmp_path / "other.parquet", row_group_size=2)
+    assert read_manifest(tmp_path / "other.parquet").rows == rows
+
+
+@pytest.mark.parametrize("kind", ["numpy", "pyarrow"])
+def test_a_table_that_went_through_pandas_is_read(tmp_path, kind):
+    pandas = pytest.importorskip("pandas")
+    rows = [replace(ROW, timestamp_s=1 / 3), FAKE_ROW, BARE_ROW]
+    write_manifest(rows, tmp_path)
+    options = {"dtype_backend": "pyarrow"} if kind == "pyarrow" else {}
+    frame = pandas.read_parquet(tmp_path / "manifest.parquet", **options)
+    frame[frame["status"] != "none"].to_parquet(tmp_path / "pandas.parquet")
+    assert read_manifest(tmp_path / "pandas.parquet").rows == rows
+    frame = pandas.read_excel(tmp_path / "manifest.xlsx", engine="openpyxl")
+    frame.to_excel(tmp_path / "pandas.xlsx", index=False, engine="openpyxl")
+    assert read_manifest(tmp_path / "pandas.xlsx").rows == rows
+
+
+def test_numbers_that_are_none_are_missing_in_both_files(tmp_path):
+    nan = float("nan")
+    xlsx = write_manifest([replace(ROW, p_face=nan, sharpness=nan, timestamp_s=nan)], tmp_path)
+    expected = replace(ROW, p_face=None, sharpness=None, timestamp_s=None)
+    assert pq.read_table(tmp_path / "manifest.parquet")["p_face"].null_count == 1
+    assert read_manifest(tmp_path).rows == read_manifest(xlsx).rows == [expected]
+
+
+def test_whole_numbers_stay_exact_as_far_as_the_file_can_hold_them(tmp_path):
+    row = replace(ROW, n_bytes=2**63 - 1, frame=2**53 + 1)
+    write_manifest([row], tmp_path)
+    assert read_manifest(tmp_path).rows == [row]
+
+
+def test_a_date_is_the_name_that_a_person_typed_and_no_number(tmp_path):
+    day = datetime.date(2024, 5, 17)
+    header = ["destination_path", "folder", "split", "target", "group"]
+    path = write_table(tmp_path / "a.xlsx", header, [["a", day, "train", 1, datetime.datetime(2024, 5, 1)]])
+    (row,) = read_manifest(path).rows
+    assert row.folder.startswith("2024-05-17")
+    assert row.group.startswith("2024-05-01")
+    path = write_table(tmp_path / "b.xlsx", [*header, "p_face"], [["a", "f", "train", 1, "g", day]])
+    with pytest.raises(ManifestError, match=r"row 2: p_face is '2024-05-17.*', which is no number"):
+        read_manifest(path)
+
+
+# fmt: off
+ODD_CELLS = [
+    None, "", " ", "x", "REAL", " fake ", "Train", "dev", "ok", "OK", True, False, 0, 1, 1.0, 0.5, 2, "1",
+    math.nan, math.inf, 1e300, 10**400, -1, 2**40, "1 2 3 4", "1 2 3", "1 2 3 nan", [1, 2, 3, 4.5],
+    [1, 2], [1, 2, 3, None], ["1", "2", "3", "4"], [[1], [2], [3], [4]], "0f" * 32, "0F" * 32,
+    "  " + "0f" * 31, datetime.date(2024, 1, 2), b"bytes", {"a": 1},
+]
+# fmt: on
+plain_records = st.fixed_dictionaries(
+    {
+        "destination_path": names,
+        "folder": names,
+        "split": st.sampled_from(["train", "test", "Val", "", None]),
+    },
+    optional={"target_class": st.just("real"), "box": st.just("1 2 3 4"), "p_face": st.just(0.5)},
+).map(lambda record: {**record, "target": 1})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(plain_records, min_size=1, max_size=7),
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(COLUMNS), st.sampled_from(ODD_CELLS)), max_size=3),
+)
+def test_columns_are_checked_exactly_as_row_by_row(records, odd):
+    records = [dict(record) for record in records]
+    for position, name, cell in odd:
+        records[position % len(records)][name] = cell
+    check_both_ways(records)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_each_odd_cell_in_each_column_is_checked_exactly_as_row_by_row(column):
+    record = {"destination_path": "a", "folder": "f", "split": "train", "target": 1}
+    for cell in ODD_CELLS:
+        check_both_ways([record, {**record, column: cell}, record])
+        check_both_ways([{**record, column: cell}] * 2)
+
+
+def check_both_ways(records):
+    header = list({name: None for record in records for name in record})
+
+    def outcome():
+        try:
+            return [repr(row) for row in rows_from_records(header, records, path=Path("a.parquet"))]
+        except ManifestError as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_checks, "_STRETCH_ROWS", 3)
+        by_column = outcome()
+        patch.setattr(row_checks, "_ordinary_rows", None)
+        assert outcome() == by_column
+
+
+def test_ordinary_rows_never_take_the_slow_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_checks, "_row", None)
+    xlsx = write_manifest([ROW, FAKE_ROW, BARE_ROW], tmp_path)
+    assert read_manifest(tmp_path).rows == read_manifest(xlsx).rows == [ROW, FAKE_ROW, BARE_ROW]
+    original = write_table(tmp_path / "original.xlsx", ORIGINAL_HEADER, ORIGINAL_RECORDS)
+    assert len(read_manifest(original).rows) == 3
+
+
+def test_a_wrong_value_far_down_is_named_with_its_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_checks, "_STRETCH_ROWS", 3)
+    records = [[f"{i}.png", "f", "train", 1 if i != 7 else 5] for i in range(10)]
+    header = ["destination_path", "folder", "split", "target"]
+    for name in ("a.xlsx", "a.csv", "a.parquet"):
+        with pytest.raises(ManifestError, match="row 9: target is 5"):
+            read_manifest(write_table(tmp_path / name, header, records))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("width", 2**31), ("jpeg_quality", 40_000), ("n_bytes", 1e300), ("frame", -1e30)]
+)
+def test_a_number_that_could_not_be_written_again_is_refused(tmp_path, column, value):
+    record = {"destination_path": "a", "folder": "f", "split": "train", "target": 1, column: value}
+    path = write_table(tmp_path / "a.xlsx", list(record), [list(record.values())])
+    with pytest.raises(ManifestError, match=f"row 2: {column} is .*, which is too large"):
+        read_manifest(path)
 
 
 def test_a_manifest_of_an_older_version_is_read_and_what_it_lacks_is_missing(tmp_path):

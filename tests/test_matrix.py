@@ -24,12 +24,12 @@ from faceauth.config import load_config
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.errors import ConfigError, FaceAuthError, ManifestError, TrainingError, UsageError
 from faceauth.intake.manifest import ManifestRow, read_manifest, write_manifest
+from faceauth.locks import claim
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.scores import Scores, write_scores
 from faceauth.studies.matrix import MatrixRow, find_tests, measure_matrix
 from faceauth.studies.mean_auroc import measure_mean_auroc
 from faceauth.studies.transfer import correlate_detectors, correlate_generators
-from faceauth.training.claims import claim
 from faceauth.training.plans import Training
 from faceauth.training.settings import TrainSettings
 from faceauth.verbs import study_work
@@ -238,7 +238,7 @@ def assert_same_values(document, other):
 def test_a_training_that_another_process_holds_is_left_to_it(tmp_path):
     path = tmp_path / "claims" / "one.lock"
     hold = (
-        "import sys, pathlib; from faceauth.training.claims import claim\n"
+        "import sys, pathlib; from faceauth.locks import claim\n"
         f"with claim(pathlib.Path({str(path)!r})) as ours:\n    print(ours, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -6,6 +6,7 @@ import pytest
 from pictures import save, write_table
 
 from faceauth.errors import InputError, UsageError
+from faceauth.intake.address import Address
 from faceauth.intake.sources import find_sources, source_key
 
 
@@ -145,6 +146,43 @@ def test_a_spreadsheet_is_a_source_with_paths_of_either_kind(tmp_path):
         tmp_path / "../Data/wiki/27/a.jpg",
         Path("/abs/insight/27/a.jpg"),
     }
+
+
+def test_addresses_in_a_spreadsheet_lead_back_to_frames_and_rows(tmp_path):
+    rows = [
+        ["clips/a.mp4#t=3.200", "web", "real", "g", "ann;bob", "dev"],
+        ["clips/a.mp4#t=5.000", "web", "real", "", "", "train"],
+        ["shards/x.parquet#row=17", "sd", "fake", "", "", "test"],
+        ["shards/x.parquet#row=18", "sd", "fake", "", "", ""],
+        ["odd#row=18.png", "sd", "fake", "", "", ""],
+    ]
+    header = ["image_path", "folder", "target_class", "group", "identity", "split"]
+    files = find_sources([str(write_table(tmp_path / "a.csv", header, rows))])
+    assert [file.image_path for file in files] == sorted(f"{tmp_path}/{row[0]}" for row in rows)
+    clip, shard = tmp_path / "clips/a.mp4", tmp_path / "shards/x.parquet"
+    assert [file.address for file in files] == [
+        Address(clip, time_s=3.2),
+        Address(clip, time_s=5.0),
+        Address(tmp_path / "odd#row=18.png"),
+        Address(shard, row=17),
+        Address(shard, row=18),
+    ]
+    # Frames of one video belong together, rows of one table do not.
+    keys = [file.key for file in files]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4
+    # As in the original project's spreadsheets, whose dev is our test.
+    assert [file.split for file in files] == ["test", "train", "", "val", ""]
+    assert (files[0].group, files[0].identity) == ("g", "ann;bob")
+
+
+def test_a_class_may_hold_videos_and_a_group_names_all_frames_of_one(layout):
+    for name in ("clip.mp4", "b.MOV"):
+        (layout / "real/wiki" / name).touch()
+    write_table(layout / "groups.csv", ["path", "identity"], [["real/wiki/clip.mp4", "ann"]])
+    files = {Path(file.image_path).name: file for file in find_sources([str(layout)])}
+    assert set(files) == {"a.jpg", "a.png", "b.PNG", "b.MOV", "clip.mp4"}
+    assert [name for name, file in files.items() if file.identity == "ann"] == ["clip.mp4"]
 
 
 @pytest.mark.parametrize(

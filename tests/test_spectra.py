@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from clips import save_video
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,10 +24,11 @@ from faceauth.clusters.spectral_patches import (
     log_power,
     measure_patches,
     noise_residual,
-    read_patch,
+    read_patches,
 )
 from faceauth.clusters.spectral_peaks import MIN_GROUPS, find_own_peaks, find_peaks_against
 from faceauth.errors import ManifestError, UsageError
+from faceauth.intake.address import Address
 from faceauth.intake.images import read_image
 from faceauth.intake.manifest import ManifestRow, write_manifest
 from faceauth.samples.camera import draw_camera_settings, take_photograph
@@ -335,23 +337,41 @@ def test_patches_are_cut_and_never_resampled(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     path = tmp_path / "photo.png"
     Image.fromarray(pixels).save(path)
-    sha256 = read_image(path).sha256
+    photo, face = Address(path), (40.0, 20.0, 80.0, 60.0)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
 
-    patch, why_not = read_patch(PatchSource(path, (40.0, 20.0, 80.0, 60.0), 1.0, sha256), 32)
-    assert why_not == ""
-    np.testing.assert_allclose(patch, pixels[24:56, 44:76] @ np.array([0.299, 0.587, 0.114]))
-    assert read_patch(PatchSource(path, (40.0, 20.0, 80.0, 60.0)), 48) == (None, SMALL)
-    assert read_patch(PatchSource(path), 80)[0].shape == (80, 80)
-    assert read_patch(PatchSource(path, sha256="0" * 64), 32) == (None, CHANGED)
-    assert read_patch(PatchSource(tmp_path / "gone.png"), 32) == (None, MISSING)
-    assert read_patch(PatchSource(tmp_path / "\0"), 32) == (None, MISSING)
-    path.write_bytes(b"no picture")
-    assert read_patch(PatchSource(path), 32) == (None, UNREADABLE)
+    found = read_patches(
+        [
+            PatchSource(photo, face, 1.0, read_image(path).sha256),
+            PatchSource(Address(tmp_path / "gone.png")),
+            PatchSource(photo),
+            PatchSource(photo, sha256="0" * 64),
+            PatchSource(Address(tmp_path / "\0")),
+            PatchSource(Address(tmp_path / "broken.png")),
+        ],
+        32,
+    )
+    patches, why_not = zip(*found, strict=True)
+    assert why_not == ("", MISSING, "", CHANGED, MISSING, UNREADABLE)
+    np.testing.assert_allclose(patches[0], pixels[24:56, 44:76] @ np.array([0.299, 0.587, 0.114]))
+    np.testing.assert_allclose(patches[2], pixels[29:61, 44:76] @ np.array([0.299, 0.587, 0.114]))
+    assert list(read_patches([PatchSource(photo, face)], 48)) == [(None, SMALL)]
+
+
+def test_patches_of_frames_are_of_their_very_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(10)]
+    path = save_video(tmp_path / "clip.mp4", pictures)
+    sources = [PatchSource(Address(path, time_s)) for time_s in (0.05, 0.30)]
+    (second, _), (eighth, _) = read_patches(sources, 64)
+    for patch, number in ((second, 1), (eighth, 7)):
+        np.testing.assert_allclose(patch, pictures[number] @ np.array([0.299, 0.587, 0.114]))
 
 
 def test_what_cannot_be_used_is_counted_and_ends_nothing(tmp_path):
     Image.fromarray(np.full((40, 40), 9, np.uint8)).save(tmp_path / "a.png")
-    groups = [[PatchSource(tmp_path / "a.png"), PatchSource(tmp_path / "b.png")], [PatchSource(tmp_path)]]
+    paths = [[tmp_path / "a.png", tmp_path / "b.png"], [tmp_path]]
+    groups = [[PatchSource(Address(path)) for path in group] for group in paths]
 
     moments = measure_patches(groups, 32, KINDS)
     assert (moments.n, moments.n_groups, dict(moments.left_out)) == (1, 1, {MISSING: 2})

@@ -1,4 +1,4 @@
-import io
+import itertools
 import logging
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -8,19 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from faceauth.errors import InputError, ManifestError, UsageError
 from faceauth.intake.address import Address
-from faceauth.intake.crop import perceptual_hash
 from faceauth.intake.manifest import Manifest, ManifestRow
-from faceauth.intake.sources import SourceFile
+from faceauth.intake.source_file import SourceFile
 from faceauth.labels import ID2LABEL, SPLITS
-from faceauth.splits.assign import assign_splits, parse_ratios
+from faceauth.splits.assign import (
+    assign_splits,
+    describe_splits,
+    official_splits,
+    parse_ratios,
+    refuse_without_official,
+)
 from faceauth.splits.balance import BALANCE_RULES, choose_balanced, spread_evenly
+from faceauth.splits.duplicates import find_alike_rows
 from faceauth.splits.groups import group_rows
 from faceauth.splits.leaks import find_leaks, refuse_leaks
-from faceauth.splits.near import MAX_BITS_APART, near_duplicate_pairs
+from faceauth.splits.near import MAX_BITS_APART
 
 SOURCES = [(1, "wiki"), (1, "ffhq"), (0, "insight"), (0, "text2img"), (0, "inpainting")]
 
@@ -74,6 +79,167 @@ def test_many_small_groups_are_split_almost_exactly_and_otherwise_by_another_see
     for _, folder in SOURCES:
         assert [found[folder, split] for split in SPLITS] == [160, 20, 20]
     assert assign_splits(rows, ratios=(0.8, 0.1, 0.1), seed=1) != splits
+
+
+def shares_of(rows, splits):
+    """{(target, folder): [share of train, of val, of test]}."""
+    sizes = Counter((row.target, row.folder) for row in rows)
+    found = Counter((row.target, row.folder, split) for row, split in zip(rows, splits, strict=True))
+    return {source: [found[*source, split] / n for split in SPLITS] for source, n in sizes.items()}
+
+
+def largest_miss(rows, splits, ratios):
+    """The largest deviation of any source from the shares that were wanted."""
+    shares = shares_of(rows, splits).values()
+    return max(abs(got - wanted) for own in shares for got, wanted in zip(own, ratios, strict=True))
+
+
+@st.composite
+def few_groups(draw):
+    """Up to 11 groups, each with any number of rows of up to three sources."""
+    n_sources = draw(st.integers(1, 3))
+    sizes = draw(st.lists(st.tuples(*[st.integers(0, 25)] * n_sources), min_size=1, max_size=11))
+    numbers = itertools.count()
+    return [
+        make_row(SOURCES[2 * source], next(numbers), group=f"g{group}")
+        for group, own in enumerate(sizes)
+        for source, n in enumerate(own)
+        for _ in range(n)
+    ]
+
+
+@settings(max_examples=30)
+@given(
+    few_groups().filter(bool),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.6, 0.2, 0.2), (0.5, 0.0, 0.5)]),
+    st.integers(0, 3),
+)
+def test_shares_are_met_whenever_any_way_to_split_meets_them(rows, ratios, seed):
+    groups = sorted({row.group for row in rows})
+    sources = sorted({(row.target, row.folder) for row in rows})
+    found = Counter((row.group, row.target, row.folder) for row in rows)
+    counts = np.array([[found[group, *source] for source in sources] for group in groups])
+    used = [i for i, ratio in enumerate(ratios) if ratio]
+    shape = (len(used),) * len(groups)
+    ways = np.array(used)[np.stack(np.unravel_index(np.arange(len(used) ** len(groups)), shape), axis=1)]
+    best = np.zeros(len(ways))
+    for split in used:
+        got = (ways == split).astype(float) @ (counts / counts.sum(axis=0))
+        best = np.maximum(best, np.abs(got - ratios[split]).max(axis=1))
+    splits = assign_splits(rows, ratios=ratios, seed=seed)
+    if best.min() <= 0.02:
+        assert largest_miss(rows, splits, ratios) <= 0.02 + 1e-9
+    shares = describe_splits(rows, splits, ratios=ratios)
+    assert bool(shares.missed) == (largest_miss(rows, splits, ratios) > 0.02 + 1e-9)
+
+
+def hard_case(name):
+    """Rows whose groups make it hard to keep shares."""
+    rng = np.random.default_rng(7)
+    if name == "skewed sizes":
+        groups = np.minimum(rng.zipf(1.6, 5_000), 300)
+        found = [(SOURCES[i % 5], f"p{group}") for i, group in enumerate(groups)]
+    elif name == "videos that span five sources":
+        found = [
+            (source, f"v{g}") for g in range(120) for source in SOURCES for _ in range(rng.integers(5, 30))
+        ]
+    elif name == "one giant group":
+        found = [(SOURCES[i % 5], "giant" if i < 2_000 else f"g{i}") for i in range(4_000)]
+    elif name == "thirty groups":
+        found = [(SOURCES[i % 5], f"g{rng.integers(30)}") for i in range(3_000)]
+    else:
+        found = [((i % 2, f"s{i % 300}"), f"g{rng.integers(4_000)}") for i in range(30_000)]
+    return [make_row(source, i, group=group) for i, (source, group) in enumerate(found)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["skewed sizes", "videos that span five sources", "one giant group", "thirty groups", "300 sources"],
+)
+@pytest.mark.parametrize("ratios", [(0.8, 0.1, 0.1), (0.6, 0.2, 0.2)])
+def test_hard_cases_keep_all_shares_to_within_two_points(name, ratios):
+    rows = hard_case(name)
+    splits = assign_splits(rows, ratios=ratios, seed=0)
+    assert largest_miss(rows, splits, ratios) <= 0.02 + 1e-9
+    assert describe_splits(rows, splits, ratios=ratios).missed == []
+    assert len({(row.group, split) for row, split in zip(rows, splits, strict=True)}) == len(
+        {row.group for row in rows}
+    )
+
+
+def test_classes_keep_their_shares_where_small_sources_cannot():
+    sources = [(target, f"s{i}") for i in range(40) for target in (0, 1)]
+    rows = [make_row(source, i, group=f"g{i}") for i, source in enumerate(sources * 3)]
+    splits = assign_splits(rows, ratios=(0.8, 0.1, 0.1), seed=0)
+    for target in (0, 1):
+        found = Counter(split for row, split in zip(rows, splits, strict=True) if row.target == target)
+        assert [found[split] / 120 for split in SPLITS] == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+
+
+def test_three_groups_of_both_classes_fill_three_splits():
+    rows = [make_row(SOURCES[i % 5], i, group=f"g{i % 3}") for i in range(300)]
+    assert set(assign_splits(rows, ratios=(0.8, 0.1, 0.1), seed=0)) == set(SPLITS)
+
+
+def test_another_image_leaves_nearly_all_others_where_they_were():
+    rng = np.random.default_rng(0)
+    rows = [make_row(SOURCES[i % 5], i, group=f"p{rng.integers(700)}") for i in range(4_000)]
+    before = assign_splits(rows, ratios=(0.8, 0.1, 0.1), seed=0)
+    for group in ("new", rows[0].group):
+        more = [*rows, make_row(SOURCES[0], 9_999, group=group)]
+        after = assign_splits(more, ratios=(0.8, 0.1, 0.1), seed=0)
+        assert np.mean([a != b for a, b in zip(before, after[:-1], strict=True)]) < 0.05
+
+
+def test_missed_shares_are_named_with_the_reason(caplog):
+    rows = [make_row((1, "wiki"), i, group=f"w{i}") for i in range(200)]
+    rows += [make_row((0, "swap"), 1_000 + i, group="swaps" if i < 60 else f"s{i}") for i in range(100)]
+    rows += [make_row((0, "tiny"), 2_000 + i, group=f"t{i}") for i in range(4)]
+    splits = assign_splits(rows, ratios=(0.2, 0.4, 0.4), seed=0)
+    with caplog.at_level(logging.WARNING, logger="faceauth"):
+        document = describe_splits(rows, splits, ratios=(0.2, 0.4, 0.4)).to_json()
+    assert document["wanted"] == {"train": 0.2, "val": 0.4, "test": 0.4}
+    assert document["by_source"].keys() == {"wiki", "swap", "tiny"}
+    assert document["by_source"]["wiki"] == {
+        "target_class": "real", "n_rows": 200, "n_groups": 200, "train": 0.2, "val": 0.4, "test": 0.4
+    }  # fmt: skip
+    reasons = {share["source"]: share["reason"] for share in document["missed"]}
+    assert reasons == {
+        "swap": "its largest group has 60 of 100 rows",
+        "tiny": "4 rows cannot be divided that finely",
+    }
+    for share in document["missed"]:
+        assert share["got"] == document["by_source"][share["source"]][share["split"]]
+        assert abs(share["got"] - share["wanted"]) > 0.02
+    assert "2 of 3 sources miss a share by more than 2 points, such as fake" in caplog.text
+
+
+def with_official(rows, splits):
+    return [replace(make_file(row), split=split) for row, split in zip(rows, splits, strict=True)]
+
+
+def test_official_splits_are_taken_as_they_are():
+    assert parse_ratios("official") == parse_ratios(" Official ") == "official"
+    rows = [make_row(SOURCES[i % 5], i, group=f"g{i}") for i in range(6)]
+    names = ["train", "val", "test", "train", "val", "test"]
+    files = with_official(rows, names)
+    refuse_without_official(files)
+    assert official_splits(rows, files) == names
+    shares = describe_splits(rows, names, ratios="official").to_json()
+    assert shares["wanted"] == "official"
+    assert shares["missed"] == []
+    assert shares["by_source"]["wiki"]["train"] == 0.5
+
+
+def test_official_splits_are_refused_where_a_file_has_none_or_a_group_is_cut():
+    rows = [make_row(SOURCES[i % 5], i, group=f"g{i // 2}") for i in range(6)]
+    with pytest.raises(UsageError, match=r"2 of 6 files have no official split, such as /wiki/0\.png"):
+        refuse_without_official(with_official(rows, ["", "val", "test", "train", "val", ""]))
+    files = with_official(rows, ["train", "train", "val", "test", "test", "train"])
+    with pytest.raises(
+        InputError, match=r"2 of 3 groups, such as g1 \(val and test\), g2 \(train and test\)"
+    ):
+        official_splits(rows, files)
 
 
 def test_gaps_are_named(caplog):
@@ -177,55 +343,6 @@ def test_every_rule_is_a_function_of_sizes():
         assert 0 < sum(reals.values()) <= 20
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 700), st.integers(0, 2**32 - 1), st.integers(0, 130))
-def test_near_duplicates_are_those_of_brute_force(n, seed, limit):
-    rng = np.random.default_rng(seed)
-    base = rng.integers(0, 256, (max(1, n // 3), 32), dtype=np.uint8)
-    found = base[rng.integers(0, len(base), n)] ^ np.packbits(
-        rng.random((n, 256)) < rng.random() * 0.2, axis=1
-    )
-    hashes = ["" if rng.random() < 0.05 else row.tobytes().hex() for row in found]
-    numbers = [int(text, 16) if text else None for text in hashes]
-    expected = {
-        (i, j)
-        for i in range(0, n, 7)
-        for j in range(n)
-        if i != j and numbers[i] is not None and numbers[j] is not None
-        and (numbers[i] ^ numbers[j]).bit_count() <= limit
-    }  # fmt: skip
-    pairs = list(near_duplicate_pairs(hashes, max_bits_apart=limit))
-    assert len(set(pairs)) == len(pairs)
-    assert all(i < j for i, j in pairs)
-    both_ways = {*pairs, *((j, i) for i, j in pairs)}
-    assert {pair for pair in both_ways if pair[0] % 7 == 0} == expected
-
-
-def copies(image):
-    """The same picture as others would pass it on."""
-    for quality in (95, 60, 30):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        yield Image.open(buffer).convert("RGB")
-    for side in (64, 150, 400):
-        yield image.resize((side, side), Image.Resampling.LANCZOS)
-    yield image.point(lambda value: min(255, round(value * 1.1)))
-
-
-def test_copies_of_a_portrait_are_near_duplicates_and_other_people_are_not(sample_photos):
-    paths = sorted((sample_photos / "real").rglob("person-*_0.jpg"))
-    assert len(paths) == 4
-    images = [Image.open(path).convert("RGB") for path in paths]
-    hashes = []
-    for image in images:
-        hashes += [perceptual_hash(np.asarray(copy)) for copy in (image, *copies(image))]
-    people = [i // (len(hashes) // 4) for i in range(len(hashes))]
-    pairs = set(near_duplicate_pairs(hashes))
-    same = {(i, j) for i in range(len(hashes)) for j in range(i + 1, len(hashes)) if people[i] == people[j]}
-    assert same <= pairs
-    assert pairs <= same
-
-
 def make_file(row, *, key="", group="", identity=""):
     return SourceFile(
         row.image_path, row.folder, row.target, key, group, Address(Path(row.image_path)), identity
@@ -241,7 +358,7 @@ def grouped(entries):
     files = [
         make_file(row, key=key, group=group) for row, (_, key, group, _, _) in zip(rows, entries, strict=True)
     ]
-    return group_rows(files, rows)
+    return group_rows(files, rows, alike=find_alike_rows(rows))
 
 
 def test_a_fake_is_tied_to_the_photo_whose_name_it_keeps():
@@ -277,7 +394,9 @@ def test_a_named_group_says_more_than_a_file_name():
 
 def test_failed_rows_without_hashes_are_tied_to_nothing():
     rows = [make_row(SOURCES[0], i, sha256="", status="unreadable") for i in range(3)]
-    names, _ = group_rows([make_file(row, key=f"k{i}") for i, row in enumerate(rows)], rows)
+    names, _ = group_rows(
+        [make_file(row, key=f"k{i}") for i, row in enumerate(rows)], rows, alike=find_alike_rows(rows)
+    )
     assert names == ["k0", "k1", "k2"]
 
 
@@ -292,7 +411,7 @@ def test_whoever_shares_a_person_shares_a_group_and_no_split_leaks(people, named
         make_file(row, key=f"k{i}", group=named[i], identity=" ; ".join(people[i]))
         for i, row in enumerate(rows)
     ]
-    names, ties = group_rows(files, rows)
+    names, ties = group_rows(files, rows, alike=find_alike_rows(rows))
     assert ties.identity + ties.named == len(rows) - len(set(names))
     for i in range(len(rows)):
         for j in range(i):
@@ -310,7 +429,7 @@ def test_people_tie_what_no_group_ties_and_name_it():
     rows = [make_row(SOURCES[i], i) for i in range(3)]
     people = ("zoe", "ann;zoe", "bob")
     files = [make_file(row, key="0001", identity=who) for row, who in zip(rows, people, strict=True)]
-    names, ties = group_rows(files, rows)
+    names, ties = group_rows(files, rows, alike=find_alike_rows(rows))
     assert names == ["ann", "ann", "bob"]
     assert (ties.identity, ties.same_key) == (1, 0)
 
@@ -356,6 +475,18 @@ def test_offending_rows_stand_side_by_side_and_are_bounded(monkeypatch):
     assert cut.rows == leaks.rows[:7]
     assert cut.rows_to_json()["leaking_rows_not_listed"] == 33
     assert len(cut.rows_to_json()["leaking_rows"]) == 7
+
+
+def test_leaking_look_alikes_are_counted_in_full_and_listed_in_part(monkeypatch):
+    monkeypatch.setattr("faceauth.splits.leaks.MAX_LISTED_ROWS", 10)
+    rows = [make_row(SOURCES[i % 5], i, group=f"g{i}", phash="0f" * 32) for i in range(400)]
+    leaks = find_leaks(in_splits(rows, ["train"] * 200 + ["val"] * 150 + ["test"] * 50))
+    n_pairs = 200 * 150 + 200 * 50 + 150 * 50
+    assert leaks.to_json()["near"] == n_pairs
+    assert leaks.n_rows == 2 * n_pairs
+    assert len(leaks.near) == len(leaks.rows) == 10
+    assert leaks.near[0] == (rows[0].destination_path, rows[200].destination_path)
+    assert f"{n_pairs} pairs of look-alikes" in leaks.describe()
 
 
 def test_a_table_without_groups_leaks_by_the_paths_that_sources_share():

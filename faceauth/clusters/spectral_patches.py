@@ -8,17 +8,19 @@ is what a denoiser takes away, as in Marra et al. (arXiv:1812.11842). The denois
 same to every source, and no difference would change.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from scipy.fft import fft2
 from scipy.ndimage import uniform_filter
 
 from faceauth.clusters.spectra import NEIGHBOURHOOD_BINS, SMEARED_BINS, Moments, line_neighbours
+from faceauth.intake.address import Address
 from faceauth.intake.crop import square_around
-from faceauth.intake.images import UnreadableImageError, read_image
+from faceauth.intake.images import SourceImage, UnreadableImageError
+from faceauth.intake.reading import read_each
 
 PIXELS, RESIDUALS = KINDS = ("pixels", "residuals")
 # Why a row has no part in the spectra.
@@ -39,13 +41,13 @@ class PatchSource:
     """Where a patch comes from.
 
     Attributes:
-        path: The image file.
+        address: Where the image lies.
         box_xyxy: The face in it, in pixels; None takes the middle of the whole image.
         margin_ratio: The patch lies in the square of this many longer box sides, cut as for a crop.
         sha256: What the file's bytes must hash to; empty asks nothing.
     """
 
-    path: Path
+    address: Address
     box_xyxy: tuple[float, float, float, float] | None = None
     margin_ratio: float = 1.0
     sha256: str = ""
@@ -66,8 +68,7 @@ def measure_patches(sources: list[list[PatchSource]], patch_px: int, kinds: tupl
     for group in sources:
         total: np.ndarray | float = 0.0
         n = 0
-        for source in group:
-            patch, why_not = read_patch(source, patch_px)
+        for patch, why_not in read_patches(group, patch_px):
             if patch is None:
                 moments.left_out[why_not] += 1
                 continue
@@ -78,21 +79,36 @@ def measure_patches(sources: list[list[PatchSource]], patch_px: int, kinds: tupl
     return moments
 
 
-def read_patch(source: PatchSource, patch_px: int) -> tuple[np.ndarray | None, str]:
-    """Cuts a patch out of the middle of the face, without resampling.
+def read_patches(sources: Sequence[PatchSource], patch_px: int) -> Iterator[tuple[np.ndarray | None, str]]:
+    """Cuts a patch out of the middle of each face, without resampling.
 
-    Returns:
-        The luma in [0, 255], float64 (patch_px, patch_px), and an empty text; or None and one of `LEFT_OUT`.
+    Args:
+        sources: n pictures; frames of one video that follow each other are read in one go.
+        patch_px: Side of the patch in pixels.
+
+    Yields:
+        n times the luma in [0, 255], float64 (patch_px, patch_px), and an empty text; or None and one of
+        `LEFT_OUT`.
     """
+    is_there = [_is_there(source.address) for source in sources]
+    images = read_each([source.address for source, there in zip(sources, is_there, strict=True) if there])
+    for source, there in zip(sources, is_there, strict=True):
+        yield _patch_of(next(images), source, patch_px) if there else (None, MISSING)
+
+
+def _is_there(address: Address) -> bool:
     try:
-        if not source.path.is_file():
-            return None, MISSING
-        image = read_image(source.path)
-    except UnreadableImageError:
-        return None, UNREADABLE
+        return address.path.is_file()
     except (OSError, ValueError):
         # A name that no file system knows, such as one with a null character.
-        return None, MISSING
+        return False
+
+
+def _patch_of(
+    image: SourceImage | UnreadableImageError, source: PatchSource, patch_px: int
+) -> tuple[np.ndarray | None, str]:
+    if isinstance(image, UnreadableImageError):
+        return None, UNREADABLE
     if source.sha256 and source.sha256 != image.sha256:
         return None, CHANGED
     height, width = image.image_rgb_uint8.shape[:2]

@@ -5,7 +5,7 @@ What they do lives in `faceauth.verbs`. Heavy imports stand inside the functions
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,7 +65,23 @@ def prepare(
             "fake:<name>=PATH; or a spreadsheet.",
         ),
     ],
-    output: Output,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write to, or a URL such as s3://bucket/folder.",
+            show_default=False,
+        ),
+    ],
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            help="Known data set that each SOURCE is a folder of, such as faceforensics or celeb_df.",
+            show_default=False,
+        ),
+    ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(
@@ -80,7 +96,38 @@ def prepare(
             "--balance", help="generator: the same number of each; class: as many fakes as reals; none."
         ),
     ] = "generator",
-    splits: Annotated[str, typer.Option("--splits", help="Shares of train, val and test.")] = "0.8,0.1,0.1",
+    splits: Annotated[
+        str,
+        typer.Option(
+            "--splits", help="Shares of train, val and test; or official: those that a data set came with."
+        ),
+    ] = "0.8,0.1,0.1",
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            "--duplicates",
+            help="Look-alikes of one class: group puts them in one split, drop keeps the largest.",
+        ),
+    ] = "group",
+    same_person: Annotated[
+        str | None,
+        typer.Option(
+            "--same-person",
+            metavar="WEIGHTS",
+            help="Tie faces of one person: file or folder of weights of InceptionResnetV1, or vggface2 or "
+            "casia-webface, a download of 107 MB.",
+            show_default=False,
+        ),
+    ] = None,
+    same_person_cosine: Annotated[
+        float,
+        typer.Option(
+            "--same-person-cosine",
+            min=-1.0,
+            max=1.0,
+            help="Smallest cosine of two faces of one person; ties are transitive, so rather too high.",
+        ),
+    ] = 0.7,
     image_size: Annotated[
         int, typer.Option("--image-size", min=32, max=1024, help="Side of the crops in pixels.")
     ] = 256,
@@ -98,8 +145,38 @@ def prepare(
     min_face: Annotated[
         int, typer.Option("--min-face", min=1, help="Smallest longer side of a face in pixels.")
     ] = 40,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", help="Frames of each video, at even times.", show_default="16, if no --fps is given"
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="Frames a second of each video instead.", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Torch device of the face detection.")] = "cpu",
-    workers: Workers = 2,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: processes of this machine; ray: a Ray cluster.")
+    ] = "local",
+    staging: Annotated[
+        Path | None,
+        typer.Option(
+            "--staging",
+            help="Local folder to work in if --output is a URL; one in the user's cache if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            max=1024,
+            help="Processes that work side by side; 0 works without others.",
+            show_default="all usable cores",
+        ),
+    ] = None,
     seed: Seed = 0,
     limit: Limit = None,
     overwrite: Overwrite = False,
@@ -112,29 +189,50 @@ def prepare(
     """
     from faceauth.intake.crop import CropSettings
     from faceauth.intake.engine import CollectSettings
+    from faceauth.intake.publish import work_folder
+    from faceauth.intake.video_sampling import parse_sampling
+    from faceauth.intake.workers import usable_cores
     from faceauth.splits.assign import parse_ratios
+    from faceauth.splits.duplicates import parse_handling
+    from faceauth.splits.people import SamePersonSettings
     from faceauth.verbs.prepare import PrepareSettings, prepare
+    from faceauth.verbs.prepare_text import print_prepared
 
     settings = PrepareSettings(
+        layout=layout,
         collect=CollectSettings(
             face_detector=face_detector,
             min_confidence=min_confidence,
             min_face_px=min_face,
             crop=CropSettings(margin_ratio=margin, image_size=image_size),
         ),
+        videos=parse_sampling(frames, fps),
         balance=balance,
         ratios=parse_ratios(splits),
+        duplicates=parse_handling(duplicates),
+        same_person=SamePersonSettings(same_person, same_person_cosine) if same_person else None,
         seed=seed,
-        workers=workers,
+        engine=engine,
+        workers=usable_cores() if workers is None else workers,
         device=device,
     )
-    done = prepare(sources, output, settings=settings, groups_file=groups, limit=limit, overwrite=overwrite)
+    folder, destination = work_folder(output, staging=staging)
+    done = prepare(
+        sources,
+        folder,
+        settings=settings,
+        groups_file=groups,
+        limit=limit,
+        overwrite=overwrite,
+        destination=destination,
+    )
     if as_json:
         print_json(done.summary)
     else:
-        _print_prepared(done.summary)
+        print_prepared(done.summary)
         print()
-        print(f"Manifest: {done.manifest.path.with_suffix('.xlsx')}")
+        manifest = done.manifest.path.with_suffix(".xlsx")
+        print(f"Manifest: {manifest if destination is None else destination / manifest.name}")
     if done.n_failed and not as_json:
         print(f"{done.n_failed} images could not be used; manifest.xlsx says why.", file=sys.stderr)
     return FAILED_ITEMS if done.n_failed else 0
@@ -242,22 +340,3 @@ def spectra(
         if n_unreadable:
             print(f"{n_unreadable} pictures could not be used; spectra.json says why.", file=sys.stderr)
     return FAILED_ITEMS if n_unreadable else 0
-
-
-def _print_prepared(summary: dict[str, Any]) -> None:
-    statuses = list(summary["counts"]["by_status"])
-    folders = summary["counts"]["by_folder"]
-    rows = [
-        [
-            facts["target_class"],
-            name,
-            *(str(facts["status"].get(status, 0)) for status in statuses),
-            *(str(facts["split"].get(split, 0)) for split in ("train", "val", "test")),
-        ]
-        for name, facts in sorted(folders.items(), key=lambda item: (item[1]["target_class"], item[0]))
-    ]
-    print_table(["class", "source", *statuses, "train", "val", "test"], rows)
-    print()
-    rate = summary["rates"]["images_per_s"]
-    speed = f"{rate:.1f} images a second" if rate else "nothing new to find"
-    print(f"{speed}; {summary['groups']['n']:,} groups")

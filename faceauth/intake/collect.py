@@ -8,6 +8,7 @@ digits of the boxes, are those of a run that was never stopped.
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,13 +17,14 @@ from faceauth.errors import UsageError
 from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.crop import CropSettings
 from faceauth.intake.engine import CollectedBatch, CollectSettings, Engine
-from faceauth.intake.manifest import ManifestRow
-from faceauth.intake.sources import SourceFile
+from faceauth.intake.rows import ManifestRow
+from faceauth.intake.source_file import SourceFile
 from faceauth.intake.store import (
     JOURNAL_NAME,
     STORE_NAME,
     complete_older_rows,
-    journal_line,
+    has_crop,
+    open_journal,
     read_journal,
     stamp_of,
     stored_crop,
@@ -62,22 +64,31 @@ def collect_faces(
     store = output / STORE_NAME
     _check_settings(store, settings)
     journal = store / JOURNAL_NAME
-    done = read_journal(journal)
-    stamps = {file: stamp_of(file) for file in files}
-    complete_older_rows(files, stamps, done, journal)
-    pending = [file for file in files if stamps[file] not in done]
-    if len(pending) < len(files):
-        log.info("%d of %d files were done before and are kept", len(files) - len(pending), len(files))
-    with journal.open("a", encoding="utf-8") as lines:
-        for batch in engine(_batches(pending)):
+    rows = _rows_done(files, journal)
+    n_done = len(rows) - rows.count(None)
+    if n_done:
+        log.info("%d of %d files were done before and are kept", n_done, len(files))
+    # The batches in work, by their first file: the positions and stamps of all. A stamp is taken before its
+    # file is read, and not kept for longer than needed: a million would take as much memory as the rows.
+    in_work: dict[SourceFile, tuple[list[int], list[str]]] = {}
+
+    def pending() -> Iterator[list[SourceFile]]:
+        missing = (i for i, row in enumerate(rows) if row is None)
+        while positions := list(islice(missing, BATCH_FILES)):
+            batch = [files[i] for i in positions]
+            in_work[batch[0]] = positions, [stamp_of(file) for file in batch]
+            yield batch
+
+    with open_journal(journal) as add, closing(engine(pending())) as batches:
+        for batch in batches:
+            positions, stamps = in_work.pop(batch.files[0])
             _store_crops(batch, output)
-            lines.write(journal_line([stamps[file] for file in batch.files], batch.rows))
-            lines.flush()
-            for file, row in zip(batch.files, batch.rows, strict=True):
-                done[stamps[file]] = row
+            add(stamps, batch.rows)
+            for i, row in zip(positions, batch.rows, strict=True):
+                rows[i] = row
             if progress:
                 progress(batch)
-    return [done[stamps[file]] for file in files]
+    return [row for row in rows if row is not None]
 
 
 def collected_with(output: Path) -> CollectSettings:
@@ -90,19 +101,22 @@ def collected_with(output: Path) -> CollectSettings:
     return CollectSettings(**{**kept, "crop": CropSettings(**kept["crop"])})
 
 
-def _batches(files: list[SourceFile]) -> Iterator[list[SourceFile]]:
-    iterator = iter(files)
-    while batch := list(islice(iterator, BATCH_FILES)):
-        yield batch
+def _rows_done(files: list[SourceFile], journal: Path) -> list[ManifestRow | None]:
+    """Returns for each file the row that the journal has of it, None where it must be done."""
+    done = read_journal(journal)
+    if not done:
+        return [None] * len(files)
+    stamps = {file: stamp_of(file) for file in files}
+    complete_older_rows(files, stamps, done, journal)
+    return [done.get(stamps[file]) for file in files]
 
 
 def _store_crops(batch: CollectedBatch, output: Path) -> None:
     for row, crop_png in zip(batch.rows, batch.crops_png, strict=True):
         if crop_png is None:
             continue
-        path = stored_crop(output, row)
-        if not path.exists():
-            with whole_file(path) as draft:
+        if not has_crop(output, row):
+            with whole_file(stored_crop(output, row)) as draft:
                 draft.write_bytes(crop_png)
 
 

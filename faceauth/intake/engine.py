@@ -4,13 +4,13 @@ An engine takes batches of source files and gives back, in any order, what becam
 whatever the engine, a batch ends as the same rows and the same crops.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from faceauth.intake.crop import CropSettings
-from faceauth.intake.manifest import ManifestRow
-from faceauth.intake.sources import SourceFile
+from faceauth.intake.rows import ManifestRow
+from faceauth.intake.source_file import SourceFile
 from faceauth.registry import Registry
 
 
@@ -53,8 +53,11 @@ class CollectedBatch:
 class Engine(Protocol):
     """Runs batches of files through decoding, face detection and cropping."""
 
-    def __call__(self, batches: Iterable[list[SourceFile]]) -> Iterator[CollectedBatch]:
-        """Yields each batch once it is done, in any order; takes new ones only as fast as it works."""
+    def __call__(self, batches: Iterable[list[SourceFile]]) -> Generator[CollectedBatch, None, None]:
+        """Yields each batch once it is done, in any order; takes new ones only as fast as it works.
+
+        Whoever stops before the end closes the generator, and that ends the work.
+        """
 
 
 ENGINES: Registry[Callable[..., Engine]] = Registry("engine", package="faceauth.intake.engines")

@@ -4,9 +4,11 @@ Every image of both classes passes through `read_image`, whether it is prepared,
 that no difference in decoding can become a clue.
 """
 
+import errno
 import functools
 import hashlib
 import io
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,14 @@ PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000
+# Larger images are brought to RGB in strips of so many pixels.
+STRIP_PIXELS = 4_000_000
+# Too many open files, no memory: faults of the machine and of this moment.
+MACHINE_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+# The EXIF tag that says how to turn an image upright, and the values with which its sides change places.
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 # Annex K of ITU-T T.81: the luminance table at quality 50, from which the usual encoders scale theirs.
 _STANDARD_LUMINANCE = (
@@ -63,6 +73,9 @@ class SourceImage:
         jpeg_subsampling: How a JPEG's colour is stored, such as `4:2:0`; empty for other formats.
         frame: Index of the frame in a video; None for images.
         timestamp_s: When the video shows the frame, in seconds from its start; None for images.
+        full_size: (width, height) of the upright image in pixels, where `image_rgb_uint8` is a smaller draft
+            of it; None where it is the image itself.
+        content: The file's bytes, with a draft; None otherwise.
     """
 
     image_rgb_uint8: np.ndarray
@@ -74,9 +87,17 @@ class SourceImage:
     jpeg_subsampling: str = ""
     frame: int | None = None
     timestamp_s: float | None = None
+    full_size: tuple[int, int] | None = None
+    content: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the upright image in pixels, also where the pixels are those of a draft."""
+        height, width = self.image_rgb_uint8.shape[:2]
+        return self.full_size or (width, height)
 
 
-def read_image(path: Path) -> SourceImage:
+def read_image(path: Path, *, draft_side_px: int | None = None) -> SourceImage:
     """Reads an image file into upright 8-bit RGB.
 
     EXIF orientation is applied. 16-bit grey is scaled to 8 bits, transparency is laid over white, CMYK and
@@ -84,6 +105,7 @@ def read_image(path: Path) -> SourceImage:
 
     Args:
         path: An image file.
+        draft_side_px: See `decode_image`.
 
     Returns:
         The pixels with the facts of the file.
@@ -92,25 +114,37 @@ def read_image(path: Path) -> SourceImage:
         UnreadableImageError: The file is empty, broken, too large (256 MiB, 100 megapixels) or no image.
     """
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes == 0:
+        status = path.stat()
+        # Opening a named pipe waits for somebody to write into it, and a device may have no end.
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError(f"the file cannot be read: it is {_kind_of(status.st_mode)}")
+        if status.st_size == 0:
             raise UnreadableImageError("the file is empty (0 bytes)")
-        if n_bytes > MAX_FILE_BYTES:
-            raise UnreadableImageError(f"the file has {n_bytes:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-        content = path.read_bytes()
+        if status.st_size > MAX_FILE_BYTES:
+            raise UnreadableImageError(
+                f"the file has {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read"
+            )
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES)
     except OSError as error:
+        if error.errno in MACHINE_FAULTS:
+            # It says nothing of the image, which must not be called unreadable for good.
+            raise
         raise UnreadableImageError(f"the file cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         # A spreadsheet may name a path that no file system knows, such as one with a null character.
         raise UnreadableImageError(f"the file cannot be read: {error}") from error
-    return decode_image(content)
+    return decode_image(content, draft_side_px=draft_side_px)
 
 
-def decode_image(content: bytes) -> SourceImage:
+def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceImage:
     """Decodes the bytes of an image file; see `read_image`.
 
     Args:
         content: A whole image file.
+        draft_side_px: A JPEG whose longer side is at least twice as long is decoded at a half, a quarter or
+            an eighth of its size, still at least so long. It takes a third of the time, and shows whether
+            the file is whole; no crop is ever cut from it.
 
     Returns:
         The pixels with the facts of the file.
@@ -132,7 +166,8 @@ def decode_image(content: bytes) -> SourceImage:
                 jpeg_quality = estimate_jpeg_quality(image)
                 jpeg_subsampling = read_jpeg_subsampling(image)
                 image_format = "JPEG" if image.format == "MPO" else (image.format or "")
-                pixels = _to_rgb_uint8(ImageOps.exif_transpose(image))
+                full_size = None if draft_side_px is None else _draft(image, draft_side_px)
+                pixels = _to_rgb_uint8(_upright(image))
     except UnreadableImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -153,6 +188,8 @@ def decode_image(content: bytes) -> SourceImage:
         sha256=hashlib.sha256(content).hexdigest(),
         note=f"first of {n_frames} frames" if n_frames > 1 else "",
         jpeg_subsampling=jpeg_subsampling,
+        full_size=full_size,
+        content=None if full_size is None else content,
     )
 
 
@@ -197,6 +234,12 @@ def read_jpeg_subsampling(image: Image.Image) -> str:
     return _SUBSAMPLING.get(factors, written)
 
 
+def _kind_of(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
 @functools.cache
 def _luminance_sums() -> dict[int, int]:
     sums = {}
@@ -213,9 +256,28 @@ def _readable_formats() -> tuple[str, ...]:
     return tuple(name for name in PILLOW_FORMATS if name in Image.OPEN)
 
 
+def _draft(image: Image.Image, side_px: int) -> tuple[int, int] | None:
+    """Makes an image be decoded at a fraction of its size; returns its upright size if that can be done."""
+    shrink = max(image.size) // side_px
+    if image.format not in ("JPEG", "MPO") or shrink < 2:
+        return None
+    width, height = image.size
+    # Of 1/2, 1/4 and 1/8 Pillow takes the smallest that is no smaller than what is asked for.
+    image.draft(None, (max(1, width // shrink), max(1, height // shrink)))
+    if image.size == (width, height):
+        return None
+    return (height, width) if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE else (width, height)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Some formats tell of it behind the pixels. Without it Pillow would make a copy.
+    image.load()
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+
+
 def _to_rgb_uint8(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UnreadableImageError("the grey values do not fit in 16 bits")
         # Pillow's own conversion clips at 255 and turns 16-bit photographs white.
@@ -225,8 +287,21 @@ def _to_rgb_uint8(image: Image.Image) -> np.ndarray:
         raise UnreadableImageError(
             "floating-point pixels have no agreed range; save the image with 8 or 16 bits"
         )
+    if image.width * image.height <= STRIP_PIXELS:
+        return _strip_rgb_uint8(image)
+    # Pillow's copies of a large image would take several times what its pixels do.
+    rgb_uint8 = np.empty((image.height, image.width, 3), np.uint8)
+    step = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        rgb_uint8[top:bottom] = _strip_rgb_uint8(image.crop((0, top, image.width, bottom)))
+    return rgb_uint8
+
+
+def _strip_rgb_uint8(image: Image.Image) -> np.ndarray:
     if "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    # Pillow copies an image that has the mode already.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

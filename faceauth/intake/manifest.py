@@ -7,117 +7,66 @@ rows of the one that was changed last, and the log says which.
 
 import hashlib
 import logging
-import math
-import re
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceauth.errors import ManifestError, did_you_mean
+from faceauth.errors import ManifestError
 from faceauth.files import whole_file
+from faceauth.intake.row_checks import REQUIRED_COLUMNS, rows_from_columns
+from faceauth.intake.rows import (
+    COLUMNS,
+    DUPLICATE,
+    FAILED_STATUSES,
+    LABEL_CONFLICT,
+    NO_FACE,
+    OK,
+    ORIGINAL_COLUMNS,
+    STATUSES,
+    SURPLUS,
+    TOO_SMALL,
+    UNREADABLE,
+    ManifestRow,
+    split_identities,
+)
 from faceauth.intake.spreadsheet import write_sheets
-from faceauth.intake.tables import TABLE_SUFFIXES, read_table
-from faceauth.labels import ID2LABEL, LABEL2ID, ORIGINAL_SPLITS, SPLITS, is_original_naming
+from faceauth.intake.tables import TABLE_SUFFIXES, read_columns
+from faceauth.labels import FAKE, REAL
+
+# Rows and what becomes of them are part of a manifest, and are imported from here.
+__all__ = [
+    "COLUMNS",
+    "DUPLICATE",
+    "FAILED_STATUSES",
+    "LABEL_CONFLICT",
+    "NO_FACE",
+    "OK",
+    "ORIGINAL_COLUMNS",
+    "PARQUET_NAME",
+    "REQUIRED_COLUMNS",
+    "STATUSES",
+    "SURPLUS",
+    "TOO_SMALL",
+    "UNREADABLE",
+    "XLSX_NAME",
+    "Manifest",
+    "ManifestRow",
+    "edited_by_hand",
+    "newest_of_pair",
+    "read_manifest",
+    "rows_from_records",
+    "split_identities",
+    "write_manifest",
+]
 
 log = logging.getLogger(__name__)
-
-OK = "ok"
-NO_FACE = "no_face"
-TOO_SMALL = "too_small"
-UNREADABLE = "unreadable"
-DUPLICATE = "duplicate"
-LABEL_CONFLICT = "label_conflict"
-SURPLUS = "surplus"
-
-STATUSES = {
-    OK: "cropped, and in a split",
-    NO_FACE: "no face was found with enough certainty",
-    TOO_SMALL: "the face, or the image, has too few pixels",
-    UNREADABLE: "the file is empty, broken, too large or no image",
-    DUPLICATE: "the same bytes as another row of the same class",
-    LABEL_CONFLICT: "the same bytes are called real in one place and fake in another",
-    SURPLUS: "a good crop that was left out so that the sources are balanced, or alike",
-}
-FAILED_STATUSES = (NO_FACE, TOO_SMALL, UNREADABLE, LABEL_CONFLICT)
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRow:
-    """One image on its way from a source to a split. The first six fields are the original spreadsheet's.
-
-    Attributes:
-        image_path: Where the image came from, absolute or relative to the manifest's folder.
-        destination_path: Where its crop lies, relative to the manifest's folder, with forward slashes;
-            empty while there is none.
-        folder: The source model: the generator of a fake, the collection of a real.
-        split: `train`, `val` or `test`; empty for rows that are in none.
-        target_class: `real` or `fake`.
-        target: 1 for real, 0 for fake.
-        status: One of `STATUSES`.
-        reason: Why the status is not `ok`, for people.
-        group: Rows of one group (a person, a photo and the fakes made from it, a video) share a split.
-        identity: Who is in the picture, as far as it is known; several, such as both people of a face swap,
-            are separated by semicolons. Rows that share an identity share a split.
-        sha256: Hash of the source file's bytes, 64 hexadecimal digits; empty if it could not be read.
-        phash: Perceptual hash of the crop, 64 hexadecimal digits; empty while there is no crop.
-        box: The face in the upright source image as (x1, y1, x2, y2) in pixels; may leave the image.
-        p_face: The face detector's confidence in [0, 1].
-        width: Width of the upright source image in pixels.
-        height: Height of the upright source image in pixels.
-        format: The source file's format as Pillow names it, such as `JPEG` or `PNG`.
-        jpeg_quality: Quality 1 to 100 estimated from the quantisation tables; None if it is no JPEG.
-        jpeg_subsampling: How a JPEG's colour is stored, such as `4:2:0`; `4:0:0` is grey; empty if it is no
-            JPEG.
-        n_bytes: Size of the source file in bytes.
-        mean_red: Mean of the crop's red in [0, 255]; None while there is no crop.
-        mean_green: Mean of the crop's green in [0, 255].
-        mean_blue: Mean of the crop's blue in [0, 255].
-        sharpness: Logarithm to base 10 of 1 plus the variance of the Laplacian of the crop's luma.
-        frame: Index of the frame in a video; None for images.
-        timestamp_s: When the video shows the frame, in seconds from its start; None for images.
-    """
-
-    image_path: str
-    destination_path: str
-    folder: str
-    split: str
-    target_class: str
-    target: int
-    status: str = OK
-    reason: str = ""
-    group: str = ""
-    identity: str = ""
-    sha256: str = ""
-    phash: str = ""
-    box: tuple[float, float, float, float] | None = None
-    p_face: float | None = None
-    width: int | None = None
-    height: int | None = None
-    format: str = ""
-    jpeg_quality: int | None = None
-    jpeg_subsampling: str = ""
-    n_bytes: int | None = None
-    mean_red: float | None = None
-    mean_green: float | None = None
-    mean_blue: float | None = None
-    sharpness: float | None = None
-    frame: int | None = None
-    timestamp_s: float | None = None
-
-    @property
-    def identities(self) -> tuple[str, ...]:
-        """The people that the row depends on, each once."""
-        return split_identities(self.identity)
-
-
-COLUMNS = tuple(field.name for field in fields(ManifestRow))
-ORIGINAL_COLUMNS = COLUMNS[:6]
-REQUIRED_COLUMNS = ("destination_path", "folder", "split")
 
 XLSX_NAME = "manifest.xlsx"
 PARQUET_NAME = "manifest.parquet"
@@ -128,8 +77,8 @@ _SCHEMA = pa.schema(
         ("target", pa.int8()),
         *((name, pa.string()) for name in ("status", "reason", "group", "identity", "sha256", "phash")),
         # Of any length: older readers of Parquet fail on missing lists of a fixed length.
-        ("box", pa.list_(pa.float32())),
-        ("p_face", pa.float32()),
+        ("box", pa.list_(pa.float64())),
+        ("p_face", pa.float64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("format", pa.string()),
@@ -142,9 +91,10 @@ _SCHEMA = pa.schema(
     ]
 )
 _XLSX_CONTENT = b"faceauth_xlsx_content"
-_INTEGERS = ("target", "width", "height", "jpeg_quality", "n_bytes", "frame")
-_NUMBERS = ("p_face", "mean_red", "mean_green", "mean_blue", "sharpness", "timestamp_s")
-_PHASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_VALUES = attrgetter(*COLUMNS)
+_BOX, _P_FACE = COLUMNS.index("box"), COLUMNS.index("p_face")
+# Enough for good compression, few enough that writing takes no memory to speak of.
+ROW_GROUP_ROWS = 32_768
 
 
 @dataclass(frozen=True)
@@ -183,11 +133,6 @@ class Manifest:
         return rows
 
 
-def split_identities(text: str) -> tuple[str, ...]:
-    """Reads a cell that names people, separated by semicolons; each once, in their order."""
-    return tuple(dict.fromkeys(name for part in text.split(";") if (name := part.strip())))
-
-
 def write_manifest(rows: Iterable[ManifestRow], folder: Path) -> Path:
     """Writes `manifest.xlsx` and `manifest.parquet`, each whole or not at all.
 
@@ -198,17 +143,13 @@ def write_manifest(rows: Iterable[ManifestRow], folder: Path) -> Path:
     Returns:
         Path of the xlsx file.
     """
-    rows = list(rows)
-    columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
-    table = pa.table(columns, schema=_SCHEMA)
     xlsx, parquet = folder / XLSX_NAME, folder / PARQUET_NAME
-    # If this run is stopped between the two, an older Parquet file beside a newer xlsx would look as if
-    # somebody had edited the xlsx.
-    parquet.unlink(missing_ok=True)
-    write_sheets(xlsx, COLUMNS, map(_cells, rows), title="manifest")
-    table = table.replace_schema_metadata({_XLSX_CONTENT: _content_hash(xlsx).encode()})
-    with whole_file(parquet) as draft:
-        pq.write_table(table, draft, compression="zstd")
+    with whole_file(parquet) as draft, pq.ParquetWriter(draft, _SCHEMA, compression="zstd") as writer:
+        # If this run is stopped between the two, an older Parquet file beside a newer xlsx would look as if
+        # somebody had edited the xlsx.
+        parquet.unlink(missing_ok=True)
+        write_sheets(xlsx, COLUMNS, _recorded(rows, writer), title="manifest")
+        writer.add_key_value_metadata({_XLSX_CONTENT: _content_hash(xlsx).encode()})
     return xlsx
 
 
@@ -230,8 +171,7 @@ def read_manifest(path: Path) -> Manifest:
             destination path carries two labels.
     """
     path = newest_of_pair(path)
-    header, records = read_table(path)
-    rows = rows_from_records(header, records, path=path)
+    rows = rows_from_columns(read_columns(path), path=path)
     _refuse_two_labels(rows, path)
     return Manifest(rows, path.parent, path, _sha256(path))
 
@@ -296,120 +236,40 @@ def rows_from_records(
     Raises:
         ManifestError: A column is missing or a value is not allowed; the message names the row.
     """
-    name_of = {name: name.strip().lower() for name in header if name}
-    present = set(name_of.values())
-    missing = [name for name in required if name not in present]
-    if not present & {"target", "target_class"}:
-        missing.append("target")
-    if missing:
-        hint = did_you_mean(missing[0], sorted(present - set(COLUMNS)) or sorted(present))
-        raise ManifestError(
-            f"{path} has no column '{missing[0]}'.", f"Columns in it: {', '.join(header)}. {hint}"
-        )
-    named = [{name_of[key]: value for key, value in record.items() if key in name_of} for record in records]
-    split_names = {str(record.get("split") or "").strip().lower() for record in named} - {""}
-    splits = {name: name for name in SPLITS}
-    if is_original_naming(split_names):
-        splits = ORIGINAL_SPLITS
-        log.info("%s follows the original naming of splits: its test is read as val, its dev as test", path)
-    return [_row(record, splits, f"{path}, row {number}") for number, record in enumerate(named, start=2)]
+    columns = {name: [record.get(name) for record in records] for name in header}
+    return rows_from_columns(columns, path=path, required=required)
 
 
-def _row(record: dict[str, Any], splits: dict[str, str], place: str) -> ManifestRow:
-    values = {name: record[name] for name in COLUMNS if name in record and not _is_empty(record[name])}
-    texts = {
-        name: _text(value) for name, value in values.items() if name not in (*_INTEGERS, *_NUMBERS, "box")
-    }
-    try:
-        integers = {name: _integer(name, values[name]) for name in _INTEGERS if name in values}
-        numbers = {name: _number(name, values[name]) for name in _NUMBERS if name in values}
-        box = _box(values.get("box"))
-    except ValueError as error:
-        raise ManifestError(f"{place}: {error}.") from error
-    target_class = texts.get("target_class", "").strip().lower()
-    target = integers.pop("target", None)
-    if target_class and target_class not in LABEL2ID:
-        raise ManifestError(f"{place}: target_class is '{target_class}'.", "Allowed: real, fake.")
-    if target is not None and target not in ID2LABEL:
-        raise ManifestError(f"{place}: target is {target}.", "Allowed: 1 for real, 0 for fake.")
-    if target is None and not target_class:
-        raise ManifestError(f"{place}: neither target nor target_class is filled in.")
-    if target is not None and target_class and LABEL2ID[target_class] != target:
-        raise ManifestError(
-            f"{place}: target {target} and target_class '{target_class}' contradict each other.",
-            "1 is real, 0 is fake.",
-        )
-    target = LABEL2ID[target_class] if target is None else target
-    split = texts.get("split", "").strip().lower()
-    if split and split not in splits:
-        raise ManifestError(f"{place}: split is '{split}'.", f"Allowed: {', '.join(splits)}, or empty.")
-    status = texts.get("status", OK)
-    if status not in STATUSES:
-        raise ManifestError(f"{place}: status is '{status}'.", did_you_mean(status, list(STATUSES)))
-    if "phash" in texts and not _PHASH.fullmatch(texts["phash"]):
-        raise ManifestError(
-            f"{place}: phash is '{texts['phash'][:80]}'.", "It has 64 hexadecimal digits, or is empty."
-        )
-    texts |= {
-        "image_path": texts.get("image_path", ""),
-        "destination_path": texts.get("destination_path", ""),
-        "folder": texts.get("folder", ""),
-        "split": splits.get(split, ""),
-        "target_class": ID2LABEL[target],
-        "status": status,
-    }
-    return ManifestRow(**texts, **integers, **numbers, target=target, box=box)  # type: ignore[arg-type]
+def _recorded(rows: Iterable[ManifestRow], writer: pq.ParquetWriter) -> Iterator[list[Any]]:
+    """Writes rows to the Parquet file, a row group at a time, and hands on their cells for the xlsx."""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, ROW_GROUP_ROWS)):
+        writer.write_table(_arrow_table(batch))
+        yield from map(_cells, batch)
 
 
-def _is_empty(value: Any) -> bool:
-    # Other tools write a missing number as NaN.
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _text(value: Any) -> str:
-    # A workbook holds every number as a float, and a person may well call a group 7.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{name} is '{value}', which is no number")
-    return number
-
-
-def _integer(name: str, value: Any) -> int:
-    number = _number(name, value)
-    if not number.is_integer():
-        raise ValueError(f"{name} is {value}, which is no whole number")
-    return int(number)
-
-
-def _box(value: Any) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
-    parts = (
-        value.split() if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-    )
-    if len(parts) != 4:
-        raise ValueError(f"box has {len(parts)} numbers, not the 4 of x1 y1 x2 y2")
-    x1, y1, x2, y2 = (_number("box", part) for part in parts)
-    return x1, y1, x2, y2
+def _arrow_table(rows: list[ManifestRow]) -> pa.Table:
+    columns = zip(*map(_VALUES, rows), strict=True)
+    # Other tools have NaN for a missing number; in the files it is missing.
+    arrays = [
+        pa.array(cells, type=field.type, from_pandas=True)
+        for field, cells in zip(_SCHEMA, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=_SCHEMA)
 
 
 def _cells(row: ManifestRow) -> list[Any]:
-    box = " ".join(f"{number:.2f}" for number in row.box) if row.box else None
-    p_face = round(row.p_face, 6) if row.p_face is not None else None
-    replaced = {"box": box, "p_face": p_face}
-    return [replaced.get(name, getattr(row, name)) for name in COLUMNS]
+    cells = list(_VALUES(row))
+    if row.box:
+        cells[_BOX] = " ".join(f"{number:.2f}" for number in row.box)
+    if row.p_face is not None:
+        cells[_P_FACE] = round(row.p_face, 6)
+    return cells
 
 
 def _belong_together(xlsx: Path, parquet: Path) -> bool:
     try:
-        kept = (pq.read_schema(parquet).metadata or {}).get(_XLSX_CONTENT)
+        kept = (pq.read_metadata(parquet).metadata or {}).get(_XLSX_CONTENT)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(
             f"{parquet} cannot be read as Parquet: {error}", "Delete it; the xlsx will do."
@@ -418,11 +278,8 @@ def _belong_together(xlsx: Path, parquet: Path) -> bool:
 
 
 def _refuse_two_labels(rows: list[ManifestRow], path: Path) -> None:
-    target_of: dict[str, int] = {}
-    conflicts = set()
-    for row in rows:
-        if row.destination_path and target_of.setdefault(row.destination_path, row.target) != row.target:
-            conflicts.add(row.destination_path)
+    real, fake = ({row.destination_path for row in rows if row.target == target} for target in (REAL, FAKE))
+    conflicts = (real & fake) - {""}
     if conflicts:
         raise ManifestError(
             f"{path} calls {len(conflicts):,} files both real and fake, such as {min(conflicts)}.",

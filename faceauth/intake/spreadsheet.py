@@ -3,6 +3,8 @@
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font, PatternFill
 from openpyxl.utils import get_column_letter
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, ZipError
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, ZipError
 
 from faceauth.errors import InputError
 from faceauth.files import whole_file
@@ -22,6 +24,7 @@ MAX_UNPACKED_BYTES = 4 * 2**30
 # Excel cuts longer cells silently.
 MAX_CELL_CHARACTERS = 32_767
 SAMPLED_ROWS_FOR_WIDTH = 200
+_STRETCH_ROWS = 4096
 
 # XML cannot hold these; Excel writes them as _xHHHH_, and so escapes what would then look like that.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\ufffe\uffff"
@@ -43,8 +46,8 @@ def write_sheets(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any
     """
     workbook = Workbook(write_only=True)
     iterator = iter(rows)
-    head = [row for row, _ in zip(iterator, range(SAMPLED_ROWS_FOR_WIDTH), strict=False)]
-    pending = _chain(head, iterator)
+    head = list(islice(iterator, SAMPLED_ROWS_FOR_WIDTH))
+    pending = chain(head, iterator)
     widths = [_width(column, [row[i] for row in head]) for i, column in enumerate(columns)]
     number, more = 0, True
     while more:
@@ -64,9 +67,9 @@ def write_sheets(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any
                 break
         sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{n_rows}"
         if more:
-            first = next(pending, None)
-            more = first is not None
-            pending = _chain([first] if more else [], pending)
+            following = list(islice(pending, 1))
+            more = bool(following)
+            pending = chain(following, pending)
     with whole_file(path) as draft:
         workbook.save(draft)
 
@@ -84,29 +87,57 @@ def read_sheets(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     Raises:
         InputError: The file is no workbook, has no header, or unpacks to more than 4 GiB.
     """
+    header, rows = _read_rows(path)
+    return header, [dict(zip(header, cells, strict=False)) for cells in rows]
+
+
+def read_sheet_columns(path: Path) -> dict[str, list[Any]]:
+    """Reads the same table column by column, which for many rows takes a fraction of the memory.
+
+    Args:
+        path: An `.xlsx` file.
+
+    Returns:
+        The cells of each column by its name as it stands; of columns with one name the last one.
+
+    Raises:
+        InputError: As for `read_sheets`.
+    """
+    header, rows = _read_rows(path)
+    columns: list[list[Any]] = [[] for _ in header]
+    while stretch := list(islice(rows, _STRETCH_ROWS)):
+        for column, cells in zip(columns, zip(*stretch, strict=True), strict=True):
+            column.extend(cells)
+    return dict(zip(header, columns, strict=True))
+
+
+def _read_rows(path: Path) -> tuple[list[str], Iterator[list[Any]]]:
     _refuse_huge(path)
     try:
         with CalamineWorkbook.from_path(path) as workbook:
-            sheets = [
-                workbook.get_sheet_by_index(i).to_python(skip_empty_area=False)
-                for i in range(len(workbook.sheet_names))
-            ]
+            sheets = [workbook.get_sheet_by_index(i) for i in range(len(workbook.sheet_names))]
     except (CalamineError, ZipError, PasswordError, OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read as a spreadsheet: {error}", "Save it again as .xlsx."
         ) from error
-    if not sheets or not sheets[0] or not any(str(name).strip() for name in sheets[0][0]):
+    first = next(iter(sheets[0].iter_rows()), []) if sheets else []
+    header = _names(first)
+    if not any(header):
         raise InputError(f"{path} has no header row.", "Its first row must name the columns.")
-    header = _names(sheets[0][0])
-    rows = []
-    for sheet in sheets:
-        if not sheet or _names(sheet[0]) != header:
+    return header, _rows_below(header, sheets)
+
+
+def _rows_below(header: list[str], sheets: list[CalamineSheet]) -> Iterator[list[Any]]:
+    sheets.reverse()
+    while sheets:
+        # Taken out of the list, so that a sheet's cells are freed before the next one's are turned.
+        rows = iter(sheets.pop().iter_rows())
+        if _names(next(rows, [])) != header:
             continue
-        for cells in sheet[1:]:
+        for cells in rows:
             values = [None if cell == "" else cell for cell in cells]
             if any(value is not None for value in values):
-                rows.append(dict(zip(header, values, strict=False)))
-    return header, rows
+                yield values
 
 
 def _refuse_huge(path: Path) -> None:
@@ -127,15 +158,12 @@ def escaped(text: str) -> str:
 
     Whatever reads workbooks (Excel, LibreOffice, calamine) undoes it.
     """
+    if text.isprintable() and "_x" not in text and not text.isspace():
+        return text[:MAX_CELL_CHARACTERS]
     safe = _NOT_IN_XML.sub(
         lambda match: f"_x{ord(match.group()[0]):04X}_" if match.group() != "_x" else "_x005F_x", text
     )
     return safe[:MAX_CELL_CHARACTERS]
-
-
-def _chain(head: Iterable[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    yield from head
-    yield from rest
 
 
 def _width(column: str, values: list[Any]) -> int:
@@ -144,19 +172,29 @@ def _width(column: str, values: list[Any]) -> int:
 
 
 def _header_cell(sheet: Any, text: str) -> WriteOnlyCell:
-    cell = _cell(sheet, text)
+    cell = _typed_cell(sheet, escaped(text), "s")
     cell.font = Font(bold=True)
     cell.fill = PatternFill("solid", fgColor="E8EEF4")
     return cell
 
 
 def _cell(sheet: Any, value: Any) -> Any:
-    if value == "":
-        return None
-    if not isinstance(value, str):
-        return value
-    cell = WriteOnlyCell(sheet, value=escaped(value))
-    cell.data_type = "s"
+    if isinstance(value, str):
+        text = escaped(value)
+        # A cell object for each text would cost a third of the time. openpyxl itself takes what begins with
+        # `=` for a formula, and what is called like an error for one.
+        return _typed_cell(sheet, text, "s") if text[:1] in ("=", "#") else text or None
+    if isinstance(value, float):
+        if not isfinite(value):
+            return None
+        # openpyxl writes 16 digits, of the 17 that some numbers need.
+        return value if float(f"{value:.16g}") == value else _typed_cell(sheet, repr(float(value)), "n")
+    return value
+
+
+def _typed_cell(sheet: Any, text: str, data_type: str) -> WriteOnlyCell:
+    cell = WriteOnlyCell(sheet, value=text)
+    cell.data_type = data_type
     return cell
 
 

@@ -55,7 +55,7 @@ def score_rows(
         for name in ("destination_path", "folder", "split", "group")
     }
     if any(row.frame is not None for row in rows):
-        videos = ["" if row.frame is None else row.image_path for row in rows]
+        videos = [row.video_path for row in rows]
         columns["video"] = np.array(videos, dtype=object)
     targets = np.array([row.target for row in rows], dtype=np.int64)
     # A float32 softmax can exceed 1 by a rounding error.

@@ -151,7 +151,7 @@ def _truth_of_manifest(
         "group": [row.group for row in rows],
     }
     if any(row.frame is not None for row in rows):
-        truth["video"] = [row.image_path if row.frame is not None else "" for row in rows]
+        truth["video"] = [row.video_path for row in rows]
     said = _parse_targets(columns, path, first_row) if {"target", "target_class"} & set(columns) else None
     if said is not None and said.tolist() != truth["target"]:
         i = int(np.argmax(said != np.array(truth["target"])))

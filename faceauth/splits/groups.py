@@ -1,8 +1,8 @@
 """Groups: what must stay together, because one image would give the others away.
 
-Five things tie images: the group that the user names; a person that the user names in both; the same path
-in two sources, since a fake often keeps the name of its photo; the same bytes; and crops that look alike.
-Ties are transitive.
+Six things tie images: the group that the user names; a person that the user names in both; the same path
+in two sources, since a fake often keeps the name of its photo; the same bytes; crops that look alike; and, on
+request, faces that a network takes for one person (`faceauth.splits.people`). Ties are transitive.
 """
 
 from collections import Counter, defaultdict
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from faceauth.intake.manifest import ManifestRow, split_identities
-from faceauth.intake.sources import SourceFile
-from faceauth.splits.near import near_duplicate_pairs
+from faceauth.intake.source_file import SourceFile
+from faceauth.splits.near import LookAlikes
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Ties:
     same_key: int
     same_bytes: int
     look_alike: int
+    same_person: int = 0
 
 
 class _Joined:
@@ -52,13 +53,26 @@ class _Joined:
         first: dict[str, int] = {}
         return sum(self.join(first.setdefault(value, i), i) for i, own in enumerate(values) for value in own)
 
+    def join_sets(self, sets: Iterable[int]) -> int:
+        """Joins each position to the one that its set is called after; to itself where it has no other."""
+        return sum(self.join(int(first), i) for i, first in enumerate(sets))
 
-def group_rows(files: Sequence[SourceFile], rows: Sequence[ManifestRow]) -> tuple[list[str], Ties]:
+
+def group_rows(
+    files: Sequence[SourceFile],
+    rows: Sequence[ManifestRow],
+    *,
+    alike: LookAlikes,
+    same_person: Sequence[int] | None = None,
+) -> tuple[list[str], Ties]:
     """Gives every row the name of its group.
 
     Args:
         files: The source files, n of them.
         rows: Their rows in the same order.
+        alike: Which of the rows' crops look alike.
+        same_person: For each row the position of the first row whose face is taken for the same person, its
+            own where there is none; None ties none by faces.
 
     Returns:
         n names: the alphabetically first name that a user gave inside the group, or else its first person, or
@@ -75,7 +89,8 @@ def group_rows(files: Sequence[SourceFile], rows: Sequence[ManifestRow]) -> tupl
         identity=joined.join_sharing(people),
         same_key=joined.join_equal(key if key in shared else "" for key in keys),
         same_bytes=joined.join_equal(row.sha256 for row in rows),
-        look_alike=sum(joined.join(i, j) for i, j in near_duplicate_pairs([row.phash for row in rows])),
+        look_alike=joined.join_sets(alike.sets),
+        same_person=0 if same_person is None else joined.join_sets(same_person),
     )
     members = defaultdict(list)
     for i in range(len(rows)):

@@ -9,7 +9,8 @@ from typing import Any
 from faceauth.errors import ManifestError
 from faceauth.intake.manifest import OK, Manifest, ManifestRow
 from faceauth.intake.sources import source_key
-from faceauth.splits.near import near_duplicate_pairs
+from faceauth.labels import SPLITS
+from faceauth.splits.near import find_look_alikes, pairs_across
 
 GROUP, EXACT, NEAR, IDENTITY = "group", "exact", "near", "identity"
 MAX_LISTED_ROWS = 1_000
@@ -46,7 +47,8 @@ class Leaks:
         group: Names of the groups that are in more than one split; where a table has no groups, the path
             that the rows share inside their sources, as a photo and the fakes made from it do.
         exact: Hashes of the source files that are in more than one split.
-        near: Pairs of destination paths of look-alike crops in different splits.
+        near: Pairs of destination paths of look-alike crops in different splits; at most 1,000.
+        n_near: How many such pairs there are in all.
         identity: People who are in more than one split, as far as the manifest names them.
         rows: The offending rows, those that share something next to each other; at most 1,000.
         n_rows: How many there are in all. A row counts once for each thing that it shares.
@@ -55,6 +57,7 @@ class Leaks:
     group: list[str]
     exact: list[str]
     near: list[tuple[str, str]]
+    n_near: int
     identity: list[str]
     rows: list[LeakingRow]
     n_rows: int
@@ -69,7 +72,7 @@ class Leaks:
         return {
             GROUP: len(self.group),
             EXACT: len(self.exact),
-            NEAR: len(self.near),
+            NEAR: self.n_near,
             IDENTITY: len(self.identity),
         }
 
@@ -90,7 +93,7 @@ class Leaks:
         if self.near:
             first, second = self.near[0]
             parts.append(
-                f"{len(self.near)} pairs of look-alikes lie across splits, such as {first} and {second}"
+                f"{self.n_near} pairs of look-alikes lie across splits, such as {first} and {second}"
             )
         if self.identity:
             people = "1 person is" if len(self.identity) == 1 else f"{len(self.identity)} people are"
@@ -108,9 +111,9 @@ def find_leaks(rows: Iterable[ManifestRow]) -> Leaks:
     groups = _across_splits(used, ([row.group or source_key(row.image_path, row.folder)] for row in used))
     exact = _across_splits(used, ([row.sha256] for row in used))
     people = _across_splits(used, (row.identities for row in used))
-    near = [
-        (i, j) for i, j in near_duplicate_pairs([row.phash for row in used]) if used[i].split != used[j].split
-    ]
+    hashes, parts = [row.phash for row in used], [SPLITS.index(row.split) for row in used]
+    alike = find_look_alikes(hashes, parts, across_only=True)
+    near = list(islice(pairs_across(hashes, parts, alike), MAX_LISTED_ROWS))
     found = chain(
         _rows_of(GROUP, groups, used),
         _rows_of(EXACT, exact, used),
@@ -125,10 +128,11 @@ def find_leaks(rows: Iterable[ManifestRow]) -> Leaks:
         group=list(groups),
         exact=list(exact),
         near=[(used[i].destination_path, used[j].destination_path) for i, j in near],
+        n_near=alike.n_across,
         identity=list(people),
         rows=list(islice(found, MAX_LISTED_ROWS)),
         n_rows=sum(len(positions) for shared in (groups, exact, people) for positions in shared.values())
-        + 2 * len(near),
+        + 2 * alike.n_across,
     )
 
 

@@ -34,7 +34,7 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.store import STORE_NAME
+from faceauth.intake.store import STORE_NAME, crop_name
 from faceauth.shortcuts.plain_facts import CROP_FACTS, facts_of_crop
 from faceauth.shortcuts.remains import measure_remains
 from faceauth.splits.leaks import refuse_leaks
@@ -203,8 +203,8 @@ def _treat(row: ManifestRow, path: Path, draft: Path, chain: Chain, crop_setting
         reason = f"its crop has {min(crop.shape[:2])} px a side; --equalise wants {chain.side_px[1]}"
         return _Treated(replace(left_out, reason=reason))
     equal = equalise_crop(crop, chain)
-    key = row.sha256 or hashlib.sha256(row.destination_path.encode()).hexdigest()
-    name = f"{row.split}/{row.target_class}/{folder_name(row.folder)}/{key[:32]}.png"
+    key = crop_name(row) if row.sha256 else hashlib.sha256(row.destination_path.encode()).hexdigest()[:32]
+    name = f"{row.split}/{row.target_class}/{folder_name(row.folder)}/{key}.png"
     with whole_file(draft / name) as file:
         Image.fromarray(equal).save(file, format="PNG", compress_level=4)
     look = look_of(equal)

@@ -10,6 +10,7 @@ from faceauth.errors import FaceAuthError, UsageError
 from faceauth.files import read_json, write_json
 from faceauth.intake.manifest import ManifestRow
 from faceauth.labels import CLASSES
+from faceauth.locks import claim
 from faceauth.scoring.by_folder import rows_of_split
 from faceauth.scoring.intervals import DEFAULT_DRAWS
 from faceauth.scoring.score_tables import read_scores
@@ -17,7 +18,6 @@ from faceauth.shortcuts.shortcuts import measure_shortcuts
 from faceauth.studies.matrix import CELL_METRICS, MatrixRow, find_tests, measure_matrix, write_matrix_csv
 from faceauth.studies.matrix_figures import draw_matrix_figures
 from faceauth.studies.transfer import correlate_detectors, correlate_generators
-from faceauth.training.claims import claim
 from faceauth.training.plans import PLANS
 from faceauth.verbs.study import MatrixSettings, Study, load_study, open_study
 from faceauth.verbs.study_work import (

@@ -9,23 +9,23 @@ import os
 import re
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from upath import UPath
 
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.files import whole_file, write_json
 from faceauth.intake.collect import collect_faces
-from faceauth.intake.counts import count_rows
-from faceauth.intake.engine import CollectedBatch, CollectSettings, load_engine
+from faceauth.intake.counts import NewImages, count_rows, n_failed
+from faceauth.intake.engine import CollectedBatch, CollectSettings, Engine, load_engine
 from faceauth.intake.manifest import (
-    DUPLICATE,
     FAILED_STATUSES,
-    LABEL_CONFLICT,
     OK,
     PARQUET_NAME,
     SURPLUS,
@@ -36,13 +36,41 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.sources import SourceFile, find_sources
-from faceauth.intake.store import STORE_NAME, crop_name, stored_crop
+from faceauth.intake.publish import open_destination, outside, publish
+from faceauth.intake.source_file import SourceFile
+from faceauth.intake.sources import find_sources
+from faceauth.intake.store import (
+    LOCK_NAME,
+    STORE_NAME,
+    clear_drafts,
+    crop_name,
+    empty_store,
+    refuse_links,
+    stored_crop,
+)
+from faceauth.intake.video_sampling import VideoSampling, expand_videos
 from faceauth.labels import CLASSES, SPLITS
+from faceauth.locks import hold_alone
 from faceauth.shortcuts.shortcuts import describe_ruler
-from faceauth.splits.assign import assign_splits
+from faceauth.splits.assign import (
+    OFFICIAL,
+    Ratios,
+    SplitShares,
+    assign_splits,
+    describe_splits,
+    official_splits,
+    refuse_without_official,
+)
 from faceauth.splits.balance import BALANCE_RULES, choose_balanced
+from faceauth.splits.duplicates import (
+    DROP,
+    count_duplicates,
+    drop_look_alikes,
+    drop_same_bytes,
+    find_alike_rows,
+)
 from faceauth.splits.groups import Ties, group_rows
+from faceauth.splits.people import FaceEmbedder, People, SamePersonSettings, find_people, load_face_embedder
 from faceauth.verbs.audit import AUDIT_NAME, Audit, audit_rows, write_audit
 from faceauth.versions import installed_versions
 
@@ -67,18 +95,26 @@ class PrepareSettings:
     """How images become a manifest.
 
     Attributes:
+        layout: Registered name of the layout of the sources; None for plain folders and other sources.
         collect: How faces are found and cut.
+        videos: Which frames of each video are taken.
         balance: Registered name of the balance rule.
-        ratios: Shares of train, val and test.
+        duplicates: What becomes of look-alikes of one class: `group` or `drop`, which keeps one of them.
+        same_person: How faces of one person are found and tied; None if they are not.
+        ratios: Shares of train, val and test; or `official`, for the splits that a data set came with.
         seed: Of the choice and the split.
         engine: Registered name of what does the work.
         workers: Processes that work side by side.
         device: Torch device of the face detection.
     """
 
+    layout: str | None = None
     collect: CollectSettings = field(default_factory=CollectSettings)
+    videos: VideoSampling = field(default_factory=VideoSampling)
     balance: str = "generator"
-    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    duplicates: Literal["group", "drop"] = "group"
+    same_person: SamePersonSettings | None = None
+    ratios: Ratios | Literal["official"] = (0.8, 0.1, 0.1)
     seed: int = 0
     engine: str = "local"
     workers: int = 2
@@ -102,9 +138,7 @@ class Prepared:
     @property
     def n_failed(self) -> int:
         """Images that could not be used; a surplus or a duplicate is no failure."""
-        return sum(
-            n for status, n in self.summary["counts"]["by_status"].items() if status in FAILED_STATUSES
-        )
+        return n_failed(self.summary["counts"]["by_status"])
 
 
 def prepare(
@@ -115,6 +149,7 @@ def prepare(
     groups_file: Path | None = None,
     limit: int | None = None,
     overwrite: bool = False,
+    destination: UPath | None = None,
 ) -> Prepared:
     """Prepares sources; a run that was stopped, or more images, cost only what is missing.
 
@@ -123,8 +158,9 @@ def prepare(
         output: The folder for crops and manifest.
         settings: How.
         groups_file: Names groups.
-        limit: At most so many images of each source, for a trial.
+        limit: At most so many images or videos of each source, for a trial.
         overwrite: Begin anew.
+        destination: A remote folder, to which the finished output is brought.
 
     Returns:
         The manifest, the numbers and the audit.
@@ -134,25 +170,56 @@ def prepare(
             the manifest is written nevertheless, with the reason of each image.
     """
     BALANCE_RULES.get(settings.balance)
-    files = _outside(output, find_sources(sources, groups_file=groups_file))
-    files = _limited(files, limit) if limit else files
+    found = find_sources(sources, layout=settings.layout, groups_file=groups_file)
+    files = _outside(output, found)
+    if settings.ratios == OFFICIAL:
+        refuse_without_official(files)
+    files = expand_videos(_limited(files, limit) if limit else files, settings.videos)
     log.info("%d images of %d sources", len(files), len({(file.target, file.folder) for file in files}))
+    if destination is not None:
+        files = outside(destination, files)
+        open_destination(destination, settings.collect, overwrite=overwrite)
     engine = load_engine(
         settings.engine, settings=settings.collect, device=settings.device, workers=settings.workers
     )
-    _check_output(output, overwrite=overwrite)
+    embed = load_face_embedder(settings.same_person, device=settings.device) if settings.same_person else None
+    _refuse_foreign(output)
+    with hold_alone(
+        output / STORE_NAME / LOCK_NAME,
+        what=str(output),
+        hint="Wait until it is done, stop it, or choose another --output.",
+    ):
+        _open_output(output, overwrite=overwrite)
+        prepared = _prepare(files, output, settings=settings, engine=engine, embed=embed)
+        if destination is not None:
+            publish(output, destination, settings.collect)
+        return prepared
+
+
+def _prepare(
+    files: list[SourceFile],
+    output: Path,
+    *,
+    settings: PrepareSettings,
+    engine: Engine,
+    embed: FaceEmbedder | None,
+) -> Prepared:
     seconds: dict[str, float] = {}
     with _timed(seconds, "collect"), progress("faces", len(files)) as advance:
-        new: Counter[str] = Counter()
+        new = NewImages()
 
         def show(batch: CollectedBatch) -> None:
-            new.update(row.status for row in batch.rows)
-            advance(len(batch.rows), f"{sum(new[status] for status in FAILED_STATUSES)} failed")
+            new.add(batch)
+            advance(len(batch.rows), new.describe())
 
         rows = collect_faces(files, output, settings=settings.collect, engine=engine, progress=show)
     with _timed(seconds, "group_and_split"):
-        rows = _drop_same_bytes(rows)
-        groups, ties = group_rows(files, rows)
+        rows = drop_same_bytes(rows)
+        alike = find_alike_rows(rows)
+        people = _find_people(rows, output, settings, embed)
+        groups, ties = group_rows(
+            files, rows, alike=alike, same_person=people.first_rows if people else None
+        )
         rows = [
             dataclasses.replace(row, group=group, identity=file.identity)
             for row, group, file in zip(rows, groups, files, strict=True)
@@ -161,7 +228,11 @@ def prepare(
             write_manifest(rows, output)
             raise _no_face_error(rows, output)
         _warn_of_one_class(rows)
-        rows = _choose_and_split(rows, settings)
+        settled = rows
+        if settings.duplicates == DROP:
+            settled = drop_look_alikes(rows, alike, margin_ratio=settings.collect.crop.margin_ratio)
+        duplicates = count_duplicates(rows, settled, alike, handling=settings.duplicates)
+        rows, shares = _choose_and_split(settled, files, settings)
     with _timed(seconds, "place_crops"):
         _place_crops(rows, output)
     with _timed(seconds, "record"):
@@ -171,7 +242,12 @@ def prepare(
     with _timed(seconds, "audit"):
         audit = audit_rows(manifest.rows, seed=settings.seed)
         write_audit(audit, output)
-    summary = _summary(rows, ties, seconds, settings, n_new=new.total())
+    summary = _summary(rows, ties, seconds, settings, new=new)
+    summary |= {
+        "duplicates": dataclasses.asdict(duplicates),
+        "same_person": people.to_json() if people else None,
+        "splits": shares.to_json(),
+    }
     write_json(output / PREPARE_NAME, summary)
     log.info("%s", describe_ruler(audit.shortcuts.to_json()))
     return Prepared(manifest, summary, audit)
@@ -199,47 +275,39 @@ def _limited(files: list[SourceFile], limit: int) -> list[SourceFile]:
     return kept
 
 
-def _check_output(output: Path, *, overwrite: bool) -> None:
+def _refuse_foreign(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file.", "Give a folder as --output.")
-    is_ours = (output / STORE_NAME).is_dir()
-    if output.exists() and not is_ours and any(output.iterdir()):
+    if output.exists() and not (output / STORE_NAME).is_dir() and any(output.iterdir()):
         raise UsageError(
             f"{output} is not empty and was not made by `faceauth prepare`.", "Choose another --output."
         )
-    if is_ours and not overwrite and edited_by_hand(output):
+    refuse_links(output)
+
+
+def _open_output(output: Path, *, overwrite: bool) -> None:
+    if not overwrite and edited_by_hand(output):
         raise UsageError(
             f"{output / XLSX_NAME} was edited, and preparing again would undo that.",
             "Choose another --output, or give up the edits with --overwrite.",
         )
-    if overwrite and is_ours:
-        shutil.rmtree(output / STORE_NAME)
+    clear_drafts(output)
+    if overwrite:
         for split in SPLITS:
             shutil.rmtree(output / split, ignore_errors=True)
         for name in (XLSX_NAME, PARQUET_NAME, AUDIT_NAME, PREPARE_NAME):
             (output / name).unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
+        empty_store(output)
 
 
-def _drop_same_bytes(rows: list[ManifestRow]) -> list[ManifestRow]:
-    positions = defaultdict(list)
-    for i, row in enumerate(rows):
-        if row.status == OK:
-            positions[crop_name(row)].append(i)
-    rows = list(rows)
-    for same in positions.values():
-        first = rows[same[0]]
-        if len({rows[i].target for i in same}) > 1:
-            for i in same:
-                other = next(rows[j] for j in same if rows[j].target != rows[i].target)
-                reason = f"the same bytes are called {other.target_class} at {other.image_path}"
-                rows[i] = dataclasses.replace(rows[i], status=LABEL_CONFLICT, reason=reason)
-        else:
-            for i in same[1:]:
-                rows[i] = dataclasses.replace(
-                    rows[i], status=DUPLICATE, reason=f"the same bytes as {first.image_path}"
-                )
-    return rows
+def _find_people(
+    rows: list[ManifestRow], output: Path, settings: PrepareSettings, embed: FaceEmbedder | None
+) -> People | None:
+    if embed is None or settings.same_person is None:
+        return None
+    return find_people(
+        rows, output, embed=embed, collect=settings.collect, min_cosine=settings.same_person.min_cosine
+    )
 
 
 def _no_face_error(rows: list[ManifestRow], output: Path) -> InputError:
@@ -263,11 +331,18 @@ def _warn_of_one_class(rows: list[ManifestRow]) -> None:
         )
 
 
-def _choose_and_split(rows: list[ManifestRow], settings: PrepareSettings) -> list[ManifestRow]:
+def _choose_and_split(
+    rows: list[ManifestRow], files: list[SourceFile], settings: PrepareSettings
+) -> tuple[list[ManifestRow], SplitShares]:
     good = [i for i, row in enumerate(rows) if row.status == OK]
     keep = choose_balanced([rows[i] for i in good], rule=settings.balance, seed=settings.seed)
     chosen = [i for i, kept in zip(good, keep, strict=True) if kept]
-    splits = assign_splits([rows[i] for i in chosen], ratios=settings.ratios, seed=settings.seed)
+    to_split = [rows[i] for i in chosen]
+    if settings.ratios == OFFICIAL:
+        splits = official_splits(to_split, [files[i] for i in chosen])
+    else:
+        splits = assign_splits(to_split, ratios=settings.ratios, seed=settings.seed)
+    shares = describe_splits(to_split, splits, ratios=settings.ratios)
     rows = list(rows)
     for i, kept in zip(good, keep, strict=True):
         if not kept:
@@ -277,7 +352,7 @@ def _choose_and_split(rows: list[ManifestRow], settings: PrepareSettings) -> lis
     for i, split in zip(chosen, splits, strict=True):
         name = f"{split}/{rows[i].target_class}/{folder_name(rows[i].folder)}/{crop_name(rows[i])}.png"
         rows[i] = dataclasses.replace(rows[i], split=split, destination_path=name)
-    return rows
+    return rows, shares
 
 
 def folder_name(source_model: str) -> str:
@@ -326,16 +401,22 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _summary(
-    rows: list[ManifestRow], ties: Ties, seconds: dict[str, float], settings: PrepareSettings, *, n_new: int
+    rows: list[ManifestRow],
+    ties: Ties,
+    seconds: dict[str, float],
+    settings: PrepareSettings,
+    *,
+    new: NewImages,
 ) -> dict[str, Any]:
     failures = [row for row in rows if row.status in FAILED_STATUSES]
     return {
         "counts": count_rows(rows),
         "groups": {"n": len({row.group for row in rows}), "tied": dataclasses.asdict(ties)},
         "rates": {
-            "images_new": n_new,
-            "images_per_s": round(n_new / seconds["collect"], 2) if n_new and seconds["collect"] else None,
+            "images_new": new.n,
+            "images_per_s": round(new.n / seconds["collect"], 2) if new.n and seconds["collect"] else None,
         },
+        "new_images": new.to_json(),
         "seconds": seconds,
         "versions": installed_versions(),
         "settings": dataclasses.asdict(settings),

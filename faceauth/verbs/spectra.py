@@ -27,9 +27,11 @@ from faceauth.clusters.spectra_figures import draw_spectra_figures
 from faceauth.clusters.spectral_patches import KINDS, MISSING, SMALL, PatchSource, measure_patches
 from faceauth.console import progress
 from faceauth.errors import ManifestError, UsageError, did_you_mean
+from faceauth.intake.address import Address, split_fragment
 from faceauth.intake.collect import collected_with
 from faceauth.intake.crop import square_around
 from faceauth.intake.manifest import OK, Manifest, ManifestRow, read_manifest
+from faceauth.intake.remote import is_url, path_of
 from faceauth.labels import ID2LABEL
 
 log = logging.getLogger(__name__)
@@ -181,7 +183,7 @@ def _is_native(manifest: Manifest, rows_by_source: dict[tuple[int, str], list[Ma
     for rows in rows_by_source.values():
         for row in rows:
             try:
-                if row.image_path and (manifest.root / row.image_path).is_file():
+                if row.image_path and _address_of(row, manifest).path.is_file():
                     return True
             except (OSError, ValueError):
                 continue
@@ -232,13 +234,18 @@ def _groups(
     groups: dict[str, list[PatchSource]] = {}
     for i, row in enumerate(rows):
         patch = (
-            PatchSource(manifest.crop_path(row))
+            PatchSource(Address(manifest.crop_path(row)))
             if margin_ratio is None
-            else PatchSource(manifest.root / row.image_path, row.box, margin_ratio, row.sha256)
+            else PatchSource(_address_of(row, manifest), row.box, margin_ratio, row.sha256)
         )
         # No name of a group holds a null character.
         groups.setdefault(row.group or f"\0{i}", []).append(patch)
     return list(groups.values())
+
+
+def _address_of(row: ManifestRow, manifest: Manifest) -> Address:
+    place, time_s, number = split_fragment(row.image_path)
+    return Address(path_of(place) if is_url(place) else manifest.root / place, time_s, number)
 
 
 def _batches(

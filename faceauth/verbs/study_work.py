@@ -26,10 +26,10 @@ from faceauth.console import configure_logging
 from faceauth.errors import FaceAuthError, TrainingError
 from faceauth.files import read_json, write_json
 from faceauth.labels import TEST
+from faceauth.locks import claim
 from faceauth.memory import keep_freed_memory
 from faceauth.scoring.scores import write_scores
 from faceauth.train import train
-from faceauth.training.claims import claim
 from faceauth.training.plans import Training
 from faceauth.training.run_folder import RESUME_NAME
 from faceauth.verbs.evaluate import ScoringSettings, count_test_read, score_manifest

@@ -1,0 +1,1 @@
+"""Known layouts of data sets, one file each."""

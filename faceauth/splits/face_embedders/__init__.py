@@ -1,0 +1,1 @@
+"""Face embedders, one file each; see `faceauth.splits.people` for what they return."""

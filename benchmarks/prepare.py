@@ -24,15 +24,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceauth.intake.batch import STAGES, crop_each, decode_each, search_each
-from faceauth.intake.collect import BATCH_FILES, collect_faces
-from faceauth.intake.engine import CollectedBatch, CollectSettings, load_engine
-from faceauth.intake.engines.local import in_processes, load_work
-from faceauth.intake.faces import load_face_detector
-from faceauth.intake.images import IMAGE_SUFFIXES
-from faceauth.intake.source_file import SourceFile
-from faceauth.intake.sources import find_sources
-from faceauth.intake.workers import Worker, usable_cores
+from faceauth.intake.faces.face import load_face_detector
+from faceauth.intake.pixels.images import IMAGE_SUFFIXES
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.sources.source_file import SourceFile
+from faceauth.intake.work.batch import STAGES, crop_each, decode_each, search_each
+from faceauth.intake.work.collect import BATCH_FILES, collect_faces
+from faceauth.intake.work.engine import CollectedBatch, CollectSettings, load_engine
+from faceauth.intake.work.engines.local import in_processes, load_work
+from faceauth.intake.work.workers import Worker, usable_cores
 from faceauth.versions import installed_versions
 
 SETTINGS = CollectSettings()

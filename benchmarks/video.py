@@ -17,10 +17,10 @@ import av
 import numpy as np
 
 from faceauth.console import print_table
-from faceauth.intake.images import SourceImage
-from faceauth.intake.video import read_frames
-from faceauth.intake.video_index import VideoIndex, index_video
-from faceauth.intake.video_sampling import VideoSampling, probe_video, sample_times
+from faceauth.intake.pixels.images import SourceImage
+from faceauth.intake.pixels.video import read_frames
+from faceauth.intake.pixels.video_index import VideoIndex, index_video
+from faceauth.intake.sources.video_sampling import VideoSampling, probe_video, sample_times
 from faceauth.versions import installed_versions
 
 RATE = 25

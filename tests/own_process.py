@@ -14,8 +14,8 @@ processes.set_forkserver_preload(
     [
         "own_process",
         "faceauth.verbs.prepare",
-        "faceauth.intake.face_detectors.mtcnn",
-        "faceauth.intake.engines.local",
+        "faceauth.intake.faces.detectors.mtcnn",
+        "faceauth.intake.work.engines.local",
     ]
 )
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from faceauth.errors import UsageError
-from faceauth.intake.batch import collect_batch
-from faceauth.intake.face_detectors.whole import load_whole
+from faceauth.intake.faces.detectors.whole import load_whole
+from faceauth.intake.work.batch import collect_batch
 
 FIND_WHOLE = load_whole(device="cpu")
 

@@ -7,15 +7,15 @@ from pictures import draw, save, save_layout
 from PIL import Image
 
 from faceauth.errors import UsageError
-from faceauth.intake import batch, collect
-from faceauth.intake.collect import collect_faces, collected_with
-from faceauth.intake.crop import CropSettings
-from faceauth.intake.engine import CollectSettings
-from faceauth.intake.engines.local import in_this_process
-from faceauth.intake.faces import Face, load_face_detector
+from faceauth.intake.faces.crop import CropSettings
+from faceauth.intake.faces.face import Face, load_face_detector
 from faceauth.intake.manifest import NO_FACE, OK, TOO_SMALL, UNREADABLE
-from faceauth.intake.sources import find_sources
-from faceauth.intake.store import stored_crop
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.work import batch, collect
+from faceauth.intake.work.collect import collect_faces, collected_with
+from faceauth.intake.work.engine import CollectSettings
+from faceauth.intake.work.engines.local import in_this_process
+from faceauth.intake.work.store import stored_crop
 
 SETTINGS = CollectSettings(face_detector="whole", crop=CropSettings(image_size=64))
 WHOLE = load_face_detector("whole")
@@ -183,7 +183,7 @@ def test_a_large_file_that_changes_under_our_hands_is_one_failed_row(tmp_path, m
 
 
 def test_a_face_found_in_a_small_copy_is_cut_from_native_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr("faceauth.intake.faces.SEARCH_LONG_SIDE_PX", 50)
+    monkeypatch.setattr("faceauth.intake.faces.face.SEARCH_LONG_SIDE_PX", 50)
     save(tmp_path / "photos/real/a/1.png", 1, side=200)
 
     def detect(images):

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from pictures import draw
 from PIL import Image
 
-from faceauth.intake.crop import CropSettings, crop_face, perceptual_hash, square_around
-from faceauth.intake.faces import SEARCH_LONG_SIDE_PX, Face, main_face, shrink_for_search
+from faceauth.intake.faces.crop import CropSettings, crop_face, perceptual_hash, square_around
+from faceauth.intake.faces.face import SEARCH_LONG_SIDE_PX, Face, main_face, shrink_for_search
 
 coordinates = st.floats(-50, 350, allow_nan=False)
 

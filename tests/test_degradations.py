@@ -19,7 +19,7 @@ from faceauth.degradations.kinds import compression
 from faceauth.degradations.kinds.compression import encode_h264, encode_jpeg, encode_webp
 from faceauth.degradations.suites import SUITES, choose_levels
 from faceauth.errors import InputError, MissingExtraError, UnknownNameError, UsageError
-from faceauth.intake.images import decode_image
+from faceauth.intake.pixels.images import decode_image
 
 NAMES = DEGRADATIONS.names()
 GRIDS = [(name, level) for name in NAMES for level in DEGRADATIONS.get(name).levels]

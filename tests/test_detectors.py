@@ -14,7 +14,7 @@ from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.checkpoint import Card, load_checkpoint, save_checkpoint
 from faceauth.detectors.detector import build_detector, p_fake_of_logits, scores_and_features
 from faceauth.errors import DetectorError, UnknownNameError
-from faceauth.intake.crop import CropSettings
+from faceauth.intake.faces.crop import CropSettings
 from faceauth.labels import FAKE, ID2LABEL, LABEL2ID, REAL
 
 TINY_TRANSFORMER = {

@@ -25,9 +25,9 @@ from pictures import draw, save, save_layout, write_table
 from PIL import Image
 
 from faceauth.faults import explain_os_error
-from faceauth.intake.images import UnreadableImageError, decode_image
 from faceauth.intake.manifest import OK, read_manifest
-from faceauth.intake.store import read_journal
+from faceauth.intake.pixels.images import UnreadableImageError, decode_image
+from faceauth.intake.work.store import read_journal
 
 FAST = ("--face-detector", "whole", "--image-size", "32", "--workers", "0", "--balance", "none")
 # What an image of 49 megapixels takes, as Pillow holds them and as an array, with room for its crop.

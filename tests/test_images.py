@@ -6,7 +6,7 @@ import pytest
 from pictures import draw
 from PIL import Image
 
-from faceauth.intake.images import (
+from faceauth.intake.pixels.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     UnreadableImageError,

@@ -11,9 +11,9 @@ from pictures import save_layout
 from upath import UPath
 
 from faceauth.errors import InputError, UnknownNameError, UsageError
-from faceauth.intake.layout import LAYOUTS, matching_layouts, split_of_name, target_of_name
 from faceauth.intake.manifest import read_manifest
-from faceauth.intake.sources import find_sources
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.sources.layout import LAYOUTS, matching_layouts, split_of_name, target_of_name
 from faceauth.labels import SPLITS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "layouts.md"
@@ -468,7 +468,7 @@ def test_dfdc_hostile_metadata_is_one_message(content, says, tree):
 
 
 def test_a_list_of_absurd_size_is_not_read(tree, monkeypatch):
-    monkeypatch.setattr("faceauth.intake.layout.MAX_LIST_BYTES", 10)
+    monkeypatch.setattr("faceauth.intake.sources.layout.MAX_LIST_BYTES", 10)
     with pytest.raises(InputError, match="at most 10 are read"):
         find_sources([str(tree("dfdc"))], layout="dfdc")
 

@@ -15,21 +15,27 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faceauth.errors import InputError, UsageError
-from faceauth.intake.face_detectors import mtcnn
-from faceauth.intake.face_detectors.mtcnn import MtcnnFaces, smallest_face_px
-from faceauth.intake.faces import load_face_detector
-from faceauth.intake.mtcnn.boxes import overlap_pairs, survivors
-from faceauth.intake.mtcnn.packed_sums import (
+from faceauth.intake.faces.detectors import mtcnn
+from faceauth.intake.faces.detectors.mtcnn import MtcnnFaces, smallest_face_px
+from faceauth.intake.faces.face import load_face_detector
+from faceauth.intake.faces.mtcnn.boxes import overlap_pairs, survivors
+from faceauth.intake.faces.mtcnn.packed_sums import (
     LONGEST_SIDE_PX,
     bin_edges,
     pool_boxes,
     pool_image,
     sum_pixels,
 )
-from faceauth.intake.mtcnn.pyramid import CANVAS_HEIGHTS_PX, CANVAS_WIDTH_PX, canvas_height, find_levels, pack
-from faceauth.intake.mtcnn.scratch import Scratch
-from faceauth.intake.mtcnn.torch_networks import TorchNetworks
-from faceauth.intake.mtcnn.weights import NETWORK_NAMES, read_weights
+from faceauth.intake.faces.mtcnn.pyramid import (
+    CANVAS_HEIGHTS_PX,
+    CANVAS_WIDTH_PX,
+    canvas_height,
+    find_levels,
+    pack,
+)
+from faceauth.intake.faces.mtcnn.scratch import Scratch
+from faceauth.intake.faces.mtcnn.torch_networks import TorchNetworks
+from faceauth.intake.faces.mtcnn.weights import NETWORK_NAMES, read_weights
 
 SIDES = st.integers(1, 90)
 # Torch takes a plain mean, rounded otherwise, where the result is one pixel.
@@ -142,7 +148,7 @@ def test_threads_and_small_batches_find_the_same(portraits, monkeypatch):
 def test_torch_takes_the_place_of_openvino(portraits, monkeypatch):
     images = [*portraits[:3], group_photo(portraits)]
     found = detector()(images)
-    monkeypatch.setitem(sys.modules, "faceauth.intake.mtcnn.openvino_networks", None)
+    monkeypatch.setitem(sys.modules, "faceauth.intake.faces.mtcnn.openvino_networks", None)
     fallback = MtcnnFaces()
     monkeypatch.undo()
     assert isinstance(fallback._cascades[0]._networks, TorchNetworks)
@@ -337,7 +343,7 @@ import sys
 calls = []
 sys.addaudithook(lambda event, details: calls.append(event) if event.startswith("socket.") else None)
 import numpy as np
-from faceauth.intake.face_detectors.mtcnn import load_mtcnn
+from faceauth.intake.faces.detectors.mtcnn import load_mtcnn
 assert load_mtcnn(device="cpu")([np.zeros((64, 64, 3), np.uint8)]) == [[]]
 heavy = {"torch", "facenet_pytorch", "cv2"} & set(sys.modules)
 assert not heavy, heavy

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceauth.intake.crop import perceptual_hash
+from faceauth.intake.faces.crop import perceptual_hash
 from faceauth.splits import near
 from faceauth.splits.near import MAX_BITS_APART, bits_apart, find_look_alikes, pack_hashes, pairs_across
 

@@ -13,8 +13,8 @@ import pytest
 from pictures import draw, save, save_layout, write_table
 from PIL import Image
 
-from faceauth.intake import collect
 from faceauth.intake.manifest import OK, read_manifest
+from faceauth.intake.work import collect
 from faceauth.verbs import prepare as prepare_module
 from faceauth.verbs.prepare import folder_name
 

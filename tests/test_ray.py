@@ -13,15 +13,15 @@ import pytest
 from pictures import draw, save, save_layout
 
 from faceauth.errors import MissingExtraError, UsageError
-from faceauth.intake import collect
-from faceauth.intake.collect import collect_faces
-from faceauth.intake.crop import CropSettings
-from faceauth.intake.engine import CollectSettings, load_engine
-from faceauth.intake.engines import ray_data
-from faceauth.intake.engines.local import load_work
-from faceauth.intake.faces import FACE_DETECTORS, load_face_detector
+from faceauth.intake.faces.crop import CropSettings
+from faceauth.intake.faces.face import FACE_DETECTORS, load_face_detector
 from faceauth.intake.manifest import OK, UNREADABLE, read_manifest
-from faceauth.intake.sources import find_sources
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.work import collect
+from faceauth.intake.work.collect import collect_faces
+from faceauth.intake.work.engine import CollectSettings, load_engine
+from faceauth.intake.work.engines import ray_data
+from faceauth.intake.work.engines.local import load_work
 
 pytestmark = pytest.mark.launch
 

@@ -1,7 +1,7 @@
 import pytest
 
 from faceauth.errors import UnknownNameError
-from faceauth.intake.faces import FACE_DETECTORS, load_face_detector
+from faceauth.intake.faces.face import FACE_DETECTORS, load_face_detector
 from faceauth.registry import Registry
 from faceauth.splits.balance import BALANCE_RULES
 

@@ -14,14 +14,14 @@ from PIL import Image
 from upath import UPath
 
 from faceauth.errors import InputError, UsageError
-from faceauth.intake import shards
-from faceauth.intake.address import Address
-from faceauth.intake.images import SourceImage, UnreadableImageError, read_image
-from faceauth.intake.layout import matching_layouts
 from faceauth.intake.manifest import read_manifest
-from faceauth.intake.reading import read_each
-from faceauth.intake.shards import read_cells, read_row, shard_facts
-from faceauth.intake.sources import find_sources
+from faceauth.intake.pixels import shards
+from faceauth.intake.pixels.images import SourceImage, UnreadableImageError, read_image
+from faceauth.intake.pixels.reading import read_each
+from faceauth.intake.pixels.shards import read_cells, read_row, shard_facts
+from faceauth.intake.sources.address import Address
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.sources.layout import matching_layouts
 
 N_ROWS = 40
 CLASS_NAMES = ["fake", "real"]

@@ -6,8 +6,8 @@ import pytest
 from pictures import save, write_table
 
 from faceauth.errors import InputError, UsageError
-from faceauth.intake.address import Address
-from faceauth.intake.sources import find_sources, source_key
+from faceauth.intake.sources.address import Address
+from faceauth.intake.sources.find import find_sources, source_key
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ from faceauth.clusters.spectral_patches import (
 )
 from faceauth.clusters.spectral_peaks import MIN_GROUPS, find_own_peaks, find_peaks_against
 from faceauth.errors import ManifestError, UsageError
-from faceauth.intake.address import Address
-from faceauth.intake.images import read_image
 from faceauth.intake.manifest import ManifestRow, write_manifest
+from faceauth.intake.pixels.images import read_image
+from faceauth.intake.sources.address import Address
 from faceauth.samples.camera import draw_camera_settings, take_photograph
 from faceauth.samples.people import draw_identity, draw_shot
 from faceauth.samples.portraits import draw_portrait

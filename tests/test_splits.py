@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceauth.errors import InputError, ManifestError, UsageError
-from faceauth.intake.address import Address
 from faceauth.intake.manifest import Manifest, ManifestRow
-from faceauth.intake.source_file import SourceFile
+from faceauth.intake.sources.address import Address
+from faceauth.intake.sources.source_file import SourceFile
 from faceauth.labels import ID2LABEL, SPLITS
 from faceauth.splits.assign import (
     assign_splits,

@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faceauth.errors import InputError, MissingExtraError
-from faceauth.intake import video, video_index
-from faceauth.intake.address import Address
-from faceauth.intake.images import UnreadableImageError
-from faceauth.intake.reading import read_each
-from faceauth.intake.remote import path_of
-from faceauth.intake.video import read_frames
-from faceauth.intake.video_index import index_video
+from faceauth.intake.pixels import video, video_index
+from faceauth.intake.pixels.images import UnreadableImageError
+from faceauth.intake.pixels.reading import read_each
+from faceauth.intake.pixels.video import read_frames
+from faceauth.intake.pixels.video_index import index_video
+from faceauth.intake.sources.address import Address
+from faceauth.intake.sources.remote import path_of
 
 RATE = 25
 N = 30

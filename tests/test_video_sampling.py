@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from pictures import draw, save
 
 from faceauth.errors import MissingExtraError, UsageError
-from faceauth.intake.address import Address, split_fragment
 from faceauth.intake.manifest import DUPLICATE, OK, SURPLUS, UNREADABLE, read_manifest
-from faceauth.intake.reading import read_each
-from faceauth.intake.sources import find_sources, source_key
-from faceauth.intake.video_sampling import (
+from faceauth.intake.pixels.reading import read_each
+from faceauth.intake.sources.address import Address, split_fragment
+from faceauth.intake.sources.find import find_sources, source_key
+from faceauth.intake.sources.video_sampling import (
     VideoClaims,
     VideoSampling,
     expand_videos,

@@ -17,10 +17,10 @@ from scipy.fft import fft2
 from scipy.ndimage import uniform_filter
 
 from faceauth.clusters.spectra import NEIGHBOURHOOD_BINS, SMEARED_BINS, Moments, line_neighbours
-from faceauth.intake.address import Address
-from faceauth.intake.crop import square_around
-from faceauth.intake.images import SourceImage, UnreadableImageError
-from faceauth.intake.reading import read_each
+from faceauth.intake.faces.crop import square_around
+from faceauth.intake.pixels.images import SourceImage, UnreadableImageError
+from faceauth.intake.pixels.reading import read_each
+from faceauth.intake.sources.address import Address
 
 PIXELS, RESIDUALS = KINDS = ("pixels", "residuals")
 # Why a row has no part in the spectra.

@@ -187,11 +187,11 @@ def prepare(
 
     Example: faceauth prepare photos/ --output prepared/
     """
-    from faceauth.intake.crop import CropSettings
-    from faceauth.intake.engine import CollectSettings
-    from faceauth.intake.publish import work_folder
-    from faceauth.intake.video_sampling import parse_sampling
-    from faceauth.intake.workers import usable_cores
+    from faceauth.intake.faces.crop import CropSettings
+    from faceauth.intake.sources.video_sampling import parse_sampling
+    from faceauth.intake.work.engine import CollectSettings
+    from faceauth.intake.work.publish import work_folder
+    from faceauth.intake.work.workers import usable_cores
     from faceauth.splits.assign import parse_ratios
     from faceauth.splits.duplicates import parse_handling
     from faceauth.splits.people import SamePersonSettings

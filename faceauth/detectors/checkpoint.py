@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from faceauth.detectors.detector import Detector, without_progress_bars
 from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json, whole_folder, write_json
-from faceauth.intake.crop import CropSettings
+from faceauth.intake.faces.crop import CropSettings
 from faceauth.labels import ID2LABEL, LABEL2ID
 
 CARD_NAME = "faceauth.json"

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, fields
 
-from faceauth.intake.address import split_fragment
+from faceauth.intake.sources.address import split_fragment
 
 OK = "ok"
 NO_FACE = "no_face"
@@ -18,7 +18,7 @@ STATUSES = {
     NO_FACE: "no face was found with enough certainty",
     TOO_SMALL: "the face, or the image, has too few pixels",
     UNREADABLE: "the file is empty, broken, too large or no image",
-    DUPLICATE: "the same bytes as another row of the same class",
+    DUPLICATE: "the same bytes as another row of the same class, or, where those are dropped, a look-alike of one",
     LABEL_CONFLICT: "the same bytes are called real in one place and fake in another",
     SURPLUS: "a good crop that was left out so that the sources are balanced, or alike",
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from faceauth.intake.looks import Look
+from faceauth.intake.faces.looks import Look
 from faceauth.intake.manifest import ManifestRow
 from faceauth.shortcuts.ruler import Facts
 
@@ -51,7 +51,7 @@ def facts_of_files(rows: Sequence[ManifestRow]) -> Facts:
     Returns:
         The table of `FILE_FACTS`. The face's centre is a share of the image's width and height, its size the
         box's longer side as a share of the image's short side; colours in [0, 255], sharpness as in
-        `faceauth.intake.looks`.
+        `faceauth.intake.faces.looks`.
     """
     formats = _number_kinds([row.format for row in rows])
     subsamplings = _number_kinds([row.jpeg_subsampling for row in rows])

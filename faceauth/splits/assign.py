@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csr_array
 
 from faceauth.errors import InputError, UsageError
 from faceauth.intake.manifest import ManifestRow
-from faceauth.intake.source_file import SourceFile
+from faceauth.intake.sources.source_file import SourceFile
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.splits.balance import order_key
 from faceauth.splits.proportions import TOLERANCE, spread_groups

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from faceauth.intake.manifest import ManifestRow, split_identities
-from faceauth.intake.source_file import SourceFile
+from faceauth.intake.sources.source_file import SourceFile
 from faceauth.splits.near import LookAlikes
 
 

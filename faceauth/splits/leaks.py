@@ -8,7 +8,7 @@ from typing import Any
 
 from faceauth.errors import ManifestError
 from faceauth.intake.manifest import OK, Manifest, ManifestRow
-from faceauth.intake.sources import source_key
+from faceauth.intake.sources.find import source_key
 from faceauth.labels import SPLITS
 from faceauth.splits.near import find_look_alikes, pairs_across
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from faceauth.degradations.degrade import degrade
 from faceauth.errors import InputError
-from faceauth.intake.images import UnreadableImageError, read_image
 from faceauth.intake.manifest import Manifest, ManifestRow
+from faceauth.intake.pixels.images import UnreadableImageError, read_image
 from faceauth.training.settings import DataSettings
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from faceauth.console import progress
 from faceauth.files import write_json
-from faceauth.intake.looks import look_of
+from faceauth.intake.faces.looks import look_of
 from faceauth.intake.manifest import OK, Manifest, ManifestRow
 from faceauth.shortcuts.shortcuts import Shortcuts, measure_pairs, measure_shortcuts
 from faceauth.splits.leaks import Leaks, find_leaks

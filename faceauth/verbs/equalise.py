@@ -20,11 +20,10 @@ from PIL import Image
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.files import read_json, whole_file, whole_folder, write_json
-from faceauth.intake.collect import EQUALISED_KEY, SETTINGS_NAME, collected_with
 from faceauth.intake.counts import count_rows
-from faceauth.intake.crop import CropSettings
-from faceauth.intake.equal import JPEG_SUBSAMPLING, Chain, equalise_crop, own_side_px
-from faceauth.intake.looks import look_of
+from faceauth.intake.faces.crop import CropSettings
+from faceauth.intake.faces.equal import JPEG_SUBSAMPLING, Chain, equalise_crop, own_side_px
+from faceauth.intake.faces.looks import look_of
 from faceauth.intake.manifest import (
     OK,
     SURPLUS,
@@ -34,7 +33,8 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.store import STORE_NAME, crop_name
+from faceauth.intake.work.collect import EQUALISED_KEY, SETTINGS_NAME, collected_with
+from faceauth.intake.work.store import STORE_NAME, crop_name
 from faceauth.shortcuts.plain_facts import CROP_FACTS, facts_of_crop
 from faceauth.shortcuts.remains import measure_remains
 from faceauth.splits.leaks import refuse_leaks

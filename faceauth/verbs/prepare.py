@@ -21,9 +21,7 @@ from upath import UPath
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.files import whole_file, write_json
-from faceauth.intake.collect import collect_faces
 from faceauth.intake.counts import NewImages, count_rows, n_failed
-from faceauth.intake.engine import CollectedBatch, CollectSettings, Engine, load_engine
 from faceauth.intake.manifest import (
     FAILED_STATUSES,
     OK,
@@ -36,10 +34,13 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.publish import open_destination, outside, publish
-from faceauth.intake.source_file import SourceFile
-from faceauth.intake.sources import find_sources
-from faceauth.intake.store import (
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.sources.source_file import SourceFile
+from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
+from faceauth.intake.work.collect import collect_faces
+from faceauth.intake.work.engine import CollectedBatch, CollectSettings, Engine, load_engine
+from faceauth.intake.work.publish import open_destination, outside, publish
+from faceauth.intake.work.store import (
     LOCK_NAME,
     STORE_NAME,
     clear_drafts,
@@ -48,7 +49,6 @@ from faceauth.intake.store import (
     refuse_links,
     stored_crop,
 )
-from faceauth.intake.video_sampling import VideoSampling, expand_videos
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.locks import hold_alone
 from faceauth.shortcuts.shortcuts import describe_ruler
@@ -154,7 +154,7 @@ def prepare(
     """Prepares sources; a run that was stopped, or more images, cost only what is missing.
 
     Args:
-        sources: See `faceauth.intake.sources.find_sources`.
+        sources: See `faceauth.intake.sources.find.find_sources`.
         output: The folder for crops and manifest.
         settings: How.
         groups_file: Names groups.
@@ -217,9 +217,7 @@ def _prepare(
         rows = drop_same_bytes(rows)
         alike = find_alike_rows(rows)
         people = _find_people(rows, output, settings, embed)
-        groups, ties = group_rows(
-            files, rows, alike=alike, same_person=people.first_rows if people else None
-        )
+        groups, ties = group_rows(files, rows, alike=alike, same_person=people.first_rows if people else None)
         rows = [
             dataclasses.replace(row, group=group, identity=file.identity)
             for row, group, file in zip(rows, groups, files, strict=True)

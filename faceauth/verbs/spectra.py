@@ -27,11 +27,11 @@ from faceauth.clusters.spectra_figures import draw_spectra_figures
 from faceauth.clusters.spectral_patches import KINDS, MISSING, SMALL, PatchSource, measure_patches
 from faceauth.console import progress
 from faceauth.errors import ManifestError, UsageError, did_you_mean
-from faceauth.intake.address import Address, split_fragment
-from faceauth.intake.collect import collected_with
-from faceauth.intake.crop import square_around
+from faceauth.intake.faces.crop import square_around
 from faceauth.intake.manifest import OK, Manifest, ManifestRow, read_manifest
-from faceauth.intake.remote import is_url, path_of
+from faceauth.intake.sources.address import Address, split_fragment
+from faceauth.intake.sources.remote import is_url, path_of
+from faceauth.intake.work.collect import collected_with
 from faceauth.labels import ID2LABEL
 
 log = logging.getLogger(__name__)

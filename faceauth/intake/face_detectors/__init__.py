@@ -1,1 +1,0 @@
-"""Face detectors, one file each; see `faceauth.intake.faces` for what they return."""

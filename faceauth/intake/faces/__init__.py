@@ -1,0 +1,1 @@
+"""Faces in pixels: detectors, crops, and what crops look like."""

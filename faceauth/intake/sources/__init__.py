@@ -1,0 +1,1 @@
+"""Where images come from: addresses, folders, layouts of data sets, videos, URLs."""

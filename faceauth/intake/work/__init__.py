@@ -1,0 +1,1 @@
+"""The work itself, restartable: batches, engines, the store of crops, remote outputs."""

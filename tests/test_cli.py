@@ -254,7 +254,7 @@ def test_a_full_disk_is_a_message(trained, run_cli, tmp_path, monkeypatch):
         "evaluate", "--model", trained / "run", "--manifest", trained / "prepared", "--output", tmp_path
     )
     assert done.exit_code == 1
-    assert "No space left on device" in done.stderr
+    assert "the disk is full" in done.stderr
 
 
 @pytest.mark.launch

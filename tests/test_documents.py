@@ -21,17 +21,17 @@ from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.intake.faces.face import FACE_DETECTORS
-from faceauth.intake.work.engine import ENGINES
-from faceauth.splits.people import FACE_EMBEDDERS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
 from faceauth.intake.sources.layout import LAYOUTS
 from faceauth.intake.tables import read_table
+from faceauth.intake.work.engine import ENGINES
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.samples.subjects import SIMULATED_GENERATORS
 from faceauth.scoring.metrics import METRICS
 from faceauth.scoring.pooling import POOLING_RULES
 from faceauth.splits.balance import BALANCE_RULES
 from faceauth.splits.leaks import find_leaks
+from faceauth.splits.people import FACE_EMBEDDERS
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import OPTIMIZERS
 from faceauth.training.plans import PLANS
@@ -42,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spreadsheets").glob("*.md")])
 REGISTRIES = (
     BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, ENGINES, FACE_DETECTORS, FACE_EMBEDDERS, LAYOUTS,
-    LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES, THRESHOLD_RULES,
+    LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES,
+    THRESHOLD_RULES,
 )  # fmt: skip
 # A word that ends a command in a shell.
 SHELL_BREAKS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}

@@ -15,8 +15,8 @@ from PIL import Image
 
 from faceauth.intake.manifest import OK, read_manifest
 from faceauth.intake.work import collect
+from faceauth.intake.work.places import folder_name
 from faceauth.verbs import prepare as prepare_module
-from faceauth.verbs.prepare import folder_name
 
 FAST = ("--face-detector", "whole", "--image-size", "64", "--json")
 
@@ -202,7 +202,7 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_to_the_same_manifest(
     assert manifest_bytes(tmp_path / "out") == manifest_bytes(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("stage", ["_place_crops", "write_manifest", "_clear_moved_crops", "write_audit"])
+@pytest.mark.parametrize("stage", ["place_crops", "write_manifest", "clear_moved_crops", "write_audit"])
 def test_a_rerun_killed_at_any_later_stage_is_put_right_by_the_next(
     prepare, run_cli, photos, tmp_path, monkeypatch, stage
 ):

@@ -215,7 +215,7 @@ def test_a_run_holds_its_folder_from_the_first_crop_to_the_last_file(photos, tmp
     output = tmp_path / "out"
     codes = []
     monkeypatch.setattr("faceauth.shortcuts.shortcuts.FOLDS", 10**6)
-    for stage in ("collect_faces", "_clear_moved_crops", "write_audit"):
+    for stage in ("collect_faces", "clear_moved_crops", "write_audit"):
         own = getattr(prepare_module, stage)
 
         def work(*arguments, own=own, **options):

@@ -34,12 +34,13 @@ from faceauth.intake.manifest import (
     write_manifest,
 )
 from faceauth.intake.work.collect import EQUALISED_KEY, SETTINGS_NAME, collected_with
+from faceauth.intake.work.places import folder_name
 from faceauth.intake.work.store import STORE_NAME, crop_name
 from faceauth.shortcuts.plain_facts import CROP_FACTS, facts_of_crop
 from faceauth.shortcuts.remains import measure_remains
 from faceauth.splits.leaks import refuse_leaks
 from faceauth.verbs.audit import audit_manifest, write_audit
-from faceauth.verbs.prepare import PREPARE_NAME, folder_name
+from faceauth.verbs.prepare import PREPARE_NAME
 from faceauth.versions import installed_versions
 
 log = logging.getLogger(__name__)

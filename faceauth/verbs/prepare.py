@@ -5,8 +5,6 @@ find sources, collect faces, drop duplicates, group, balance, split, place crops
 
 import dataclasses
 import logging
-import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -20,7 +18,7 @@ from upath import UPath
 
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
-from faceauth.files import whole_file, write_json
+from faceauth.files import write_json
 from faceauth.intake.counts import NewImages, count_rows, n_failed
 from faceauth.intake.manifest import (
     FAILED_STATUSES,
@@ -39,15 +37,14 @@ from faceauth.intake.sources.source_file import SourceFile
 from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
 from faceauth.intake.work.collect import collect_faces
 from faceauth.intake.work.engine import CollectedBatch, CollectSettings, Engine, load_engine
+from faceauth.intake.work.places import clear_moved_crops, destination_of, place_crops
 from faceauth.intake.work.publish import open_destination, outside, publish
 from faceauth.intake.work.store import (
     LOCK_NAME,
     STORE_NAME,
     clear_drafts,
-    crop_name,
     empty_store,
     refuse_links,
-    stored_crop,
 )
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.locks import hold_alone
@@ -78,16 +75,6 @@ log = logging.getLogger(__name__)
 
 PREPARE_NAME = "prepare.json"
 MAX_LISTED_FAILURES = 100
-# Written as a folder's name: longer ones, or these characters, are trouble on some file system.
-_FORBIDDEN_IN_FOLDERS = '<>:"/\\|?*'
-MAX_FOLDER_CHARACTERS = 80
-# File systems count bytes, of which a character may have four.
-MAX_FOLDER_BYTES = 240
-# Windows knows these as devices, with any suffix.
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# A rerun clears away crops that moved to another split, drafts of a run that was killed, and nothing that
-# people put beside them.
-_OUR_CROPS = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.[0-9-]+\.draft\.png")
 
 
 @dataclass(frozen=True)
@@ -232,11 +219,11 @@ def _prepare(
         duplicates = count_duplicates(rows, settled, alike, handling=settings.duplicates)
         rows, shares = _choose_and_split(settled, files, settings)
     with _timed(seconds, "place_crops"):
-        _place_crops(rows, output)
+        place_crops(rows, output)
     with _timed(seconds, "record"):
         write_manifest(rows, output)
         manifest = read_manifest(output)
-        _clear_moved_crops(rows, output)
+        clear_moved_crops(rows, output)
     with _timed(seconds, "audit"):
         audit = audit_rows(manifest.rows, seed=settings.seed)
         write_audit(audit, output)
@@ -348,47 +335,8 @@ def _choose_and_split(
                 rows[i], status=SURPLUS, reason=f"left out by --balance {settings.balance}"
             )
     for i, split in zip(chosen, splits, strict=True):
-        name = f"{split}/{rows[i].target_class}/{folder_name(rows[i].folder)}/{crop_name(rows[i])}.png"
-        rows[i] = dataclasses.replace(rows[i], split=split, destination_path=name)
+        rows[i] = dataclasses.replace(rows[i], split=split, destination_path=destination_of(rows[i], split))
     return rows, shares
-
-
-def folder_name(source_model: str) -> str:
-    """Makes the name of a source model safe to be a folder's name inside the output.
-
-    Args:
-        source_model: Any text.
-
-    Returns:
-        One path component that cannot lead elsewhere, at most 80 characters long.
-    """
-    name = "".join(
-        "_" if char in _FORBIDDEN_IN_FOLDERS or not char.isprintable() else char for char in source_model
-    )
-    name = name.strip(". ")[:MAX_FOLDER_CHARACTERS]
-    name = name.encode()[:MAX_FOLDER_BYTES].decode(errors="ignore").rstrip(". ")
-    return f"_{name}" if _DEVICES.fullmatch(name) else name or "_"
-
-
-def _place_crops(rows: list[ManifestRow], output: Path) -> None:
-    for row in rows:
-        path = output / row.destination_path
-        if row.status != OK or path.exists():
-            continue
-        source = stored_crop(output, row)
-        with whole_file(path) as draft:
-            try:
-                os.link(source, draft)
-            except OSError:
-                shutil.copyfile(source, draft)
-
-
-def _clear_moved_crops(rows: list[ManifestRow], output: Path) -> None:
-    wanted = {output / row.destination_path for row in rows if row.status == OK}
-    for split in SPLITS:
-        for path in (output / split).rglob("*.png"):
-            if path not in wanted and _OUR_CROPS.fullmatch(path.name):
-                path.unlink()
 
 
 @contextmanager

@@ -33,8 +33,8 @@ STAGES = (
 # What takes long to import, and so must not stand between a user and `faceauth --help`.
 HEAVY = {
     "accelerate", "datasets", "evaluate", "facenet_pytorch", "fsspec", "matplotlib", "numba", "numpy",
-    "openpyxl", "openTSNE", "openvino", "pandas", "PIL", "plotly", "pyarrow", "ray", "scipy", "sklearn", "timm",
-    "torch", "torchvision", "transformers", "umap", "upath",
+    "openpyxl", "openTSNE", "openvino", "pandas", "PIL", "plotly", "pyarrow", "ray", "scipy", "sklearn",
+    "timm", "torch", "torchvision", "transformers", "umap", "upath",
 }  # fmt: skip
 
 # In parts, so that this file does not hold what it looks for.

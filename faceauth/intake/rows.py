@@ -18,7 +18,7 @@ STATUSES = {
     NO_FACE: "no face was found with enough certainty",
     TOO_SMALL: "the face, or the image, has too few pixels",
     UNREADABLE: "the file is empty, broken, too large or no image",
-    DUPLICATE: "the same bytes as another row of the same class; or one that looks alike, if such are dropped",
+    DUPLICATE: "the same bytes as another row of the same class; or a look-alike, where those are dropped",
     LABEL_CONFLICT: "the same bytes are called real in one place and fake in another",
     SURPLUS: "a good crop that was left out so that the sources are balanced, or alike",
 }

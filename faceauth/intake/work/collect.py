@@ -1,7 +1,7 @@
 """Turns source files into face crops, restartably: what is missing is done, stored, and written in a journal.
 
 Crops and journal lie in a hidden store inside the output folder (`faceauth.intake.work.store`); where crops
-go from there is decided when all are known (`faceauth.verbs.prepare`). A line of the journal is a whole batch.
+go from there is decided when all are known (`faceauth.verbs.prepare`). A line of the journal is a batch.
 A run that was stopped goes on with the batches that are not in it, so that batches, and with them the last
 digits of the boxes, are those of a run that was never stopped.
 """

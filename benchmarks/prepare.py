@@ -103,10 +103,12 @@ def print_speed(folder: Path, *, workers: int, rounds: int) -> None:
     files = find_sources([str(folder / "photos")])
     some = files[:: max(1, len(files) // PLAIN_IMAGES)]
     found: dict[str, list[Cost]] = {name: [] for name in (*STAGES, END_TO_END, START, PLAIN_LOOP)}
+    in_one: dict[str, list[float]] = {stage: [] for stage in STAGES}
     peak_mib = 0.0
     for number in range(rounds):
         for stage in STAGES:
             found[stage].append(cost_alone(stage, files, workers=workers))
+            in_one[stage].append(cost_alone(stage, files, workers=1).per_s)
         with peak_memory() as peak:
             found[END_TO_END].append(cost_of_all(files, folder / f"ours{number}", workers=workers))
         peak_mib = max(peak_mib, peak[0])
@@ -128,7 +130,12 @@ def print_speed(folder: Path, *, workers: int, rounds: int) -> None:
         print(f"{name:34}{rate[name]:9.1f}{1e3 * core_s[name]:20.2f}")
     print(f"start of {workers} processes: {core_s[START]:.1f} s of a core, once, counted with end to end\n")
     running_s = core_s[END_TO_END] - core_s[START] / n
-    print(f"end to end / slowest stage alone ({slowest}), images/s: {rate[END_TO_END] / rate[slowest]:.2f}")
+    alone = {workers: rate[slowest], 1: statistics.median(in_one[slowest])}
+    for n_processes, per_s in alone.items():
+        print(
+            f"end to end / slowest stage alone ({slowest}), images/s: {rate[END_TO_END] / per_s:.2f} "
+            f"of what it does in {n_processes} of {workers} processes"
+        )
     print(f"end to end / bound, images/s: {rate[END_TO_END] / bound:.2f}")
     print(f"work of the stages / all that the processes did without their start: {work_s / running_s:.2f}")
     for what, ratios in (

@@ -279,7 +279,7 @@ def test_the_best_of_overlapping_boxes_are_those_of_the_plain_loop(seed, n, of_s
     for index in np.argsort(-p_faces, kind="stable"):
         if all(
             image_of[index] != image_of[other]
-            or plain_overlap(boxes[index], boxes[other], of_smaller=of_smaller) <= 0.4
+            or plain_overlap(boxes[index], boxes[other], of_smaller=of_smaller) <= np.float32(0.4)
             for other in left
         ):
             left.append(index)

@@ -61,7 +61,6 @@ __all__ = [
     "edited_by_hand",
     "newest_of_pair",
     "read_manifest",
-    "rows_from_records",
     "split_identities",
     "write_manifest",
 ]
@@ -216,28 +215,6 @@ def edited_by_hand(folder: Path) -> bool:
     """Tells whether the folder's xlsx no longer holds what was written with its Parquet file."""
     xlsx, parquet = folder / XLSX_NAME, folder / PARQUET_NAME
     return xlsx.exists() and parquet.exists() and not _belong_together(xlsx, parquet)
-
-
-def rows_from_records(
-    header: list[str],
-    records: list[dict[str, Any]],
-    *,
-    path: Path,
-    required: Iterable[str] = REQUIRED_COLUMNS,
-) -> list[ManifestRow]:
-    """Turns table records into rows, with every value checked.
-
-    Args:
-        header: The column names as they stand in the file.
-        records: One dictionary a row.
-        path: The file, for messages.
-        required: Columns that must be there, besides `target` or `target_class`.
-
-    Raises:
-        ManifestError: A column is missing or a value is not allowed; the message names the row.
-    """
-    columns = {name: [record.get(name) for record in records] for name in header}
-    return rows_from_columns(columns, path=path, required=required)
 
 
 def _recorded(rows: Iterable[ManifestRow], writer: pq.ParquetWriter) -> Iterator[list[Any]]:

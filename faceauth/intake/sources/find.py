@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from faceauth.errors import InputError, UsageError
-from faceauth.intake.manifest import newest_of_pair, rows_from_records
+from faceauth.intake.manifest import newest_of_pair
 from faceauth.intake.pixels.shards import shard_facts
+from faceauth.intake.row_checks import rows_from_columns
 from faceauth.intake.sources.address import SHARD_SUFFIXES, Address, split_fragment
 from faceauth.intake.sources.layout import (
     GROUPS_NAME,
@@ -20,7 +21,7 @@ from faceauth.intake.sources.layout import (
 )
 from faceauth.intake.sources.remote import exists, is_url, local_copy, path_of, reaching
 from faceauth.intake.sources.source_file import SourceFile, as_text, source_file
-from faceauth.intake.tables import TABLE_SUFFIXES, read_table
+from faceauth.intake.tables import TABLE_SUFFIXES, read_columns, read_table
 from faceauth.labels import CLASSES, LABEL2ID
 
 log = logging.getLogger(__name__)
@@ -181,9 +182,9 @@ def _with_groups(
 def _files_of_table(table: Path, groups_file: Path | None, groups: _Groups) -> Iterator[SourceFile]:
     with local_copy(table) as here:
         newest = newest_of_pair(here)
-        header, records = read_table(newest)
+        columns = read_columns(newest)
     table = table.with_name(newest.name)
-    rows = rows_from_records(header, records, path=table, required=("image_path", "folder"))
+    rows = rows_from_columns(columns, path=table, required=("image_path", "folder"))
     groups.named = {} if groups_file is None else _read_groups(groups_file)
     for row in rows:
         place, time_s, number = split_fragment(row.image_path)

@@ -32,8 +32,8 @@ from scipy.stats import binomtest
 
 from faceauth.intake.faces.detectors.mtcnn import MtcnnFaces, smallest_face_px
 from faceauth.intake.faces.face import Face, shrink_for_search
+from faceauth.intake.pipeline.collect import BATCH_FILES
 from faceauth.intake.pixels.images import IMAGE_SUFFIXES, UnreadableImageError, read_image
-from faceauth.intake.work.collect import BATCH_FILES
 from faceauth.versions import installed_versions
 
 CERTAIN = 0.9

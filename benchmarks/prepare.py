@@ -25,14 +25,14 @@ import numpy as np
 from PIL import Image
 
 from faceauth.intake.faces.face import load_face_detector
+from faceauth.intake.pipeline.batch import STAGES, crop_each, decode_each, search_each
+from faceauth.intake.pipeline.collect import BATCH_FILES, collect_faces
+from faceauth.intake.pipeline.engine import CollectedBatch, CollectSettings, load_engine
+from faceauth.intake.pipeline.engines.local import in_processes, load_work
+from faceauth.intake.pipeline.workers import Worker, usable_cores
 from faceauth.intake.pixels.images import IMAGE_SUFFIXES
 from faceauth.intake.sources.find import find_sources
 from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.batch import STAGES, crop_each, decode_each, search_each
-from faceauth.intake.work.collect import BATCH_FILES, collect_faces
-from faceauth.intake.work.engine import CollectedBatch, CollectSettings, load_engine
-from faceauth.intake.work.engines.local import in_processes, load_work
-from faceauth.intake.work.workers import Worker, usable_cores
 from faceauth.versions import installed_versions
 
 SETTINGS = CollectSettings()

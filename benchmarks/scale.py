@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from faceauth.intake.manifest import ManifestRow, write_manifest
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectedBatch, CollectSettings
 from faceauth.intake.sources.address import Address
 from faceauth.intake.sources.source_file import SourceFile, source_file
-from faceauth.intake.work.collect import collect_faces
-from faceauth.intake.work.engine import CollectedBatch, CollectSettings
 from faceauth.labels import ID2LABEL
 
 SIZES = (10_000, 1_000_000, 100_000_000)

@@ -35,7 +35,7 @@ from faceauth.detectors.checkpoint import Card, save_checkpoint
 from faceauth.detectors.detector import Detector, build_detector, p_fake_of_logits
 from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
-from faceauth.intake.work.collect import collected_with
+from faceauth.intake.pipeline.collect import collected_with
 from faceauth.labels import CLASSES, FAKE, REAL, TRAIN, VAL
 from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric

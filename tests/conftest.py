@@ -31,7 +31,7 @@ def sample_photos(tmp_path_factory):
 def _prepare_in_this_process():
     """Starting processes takes longer than the small jobs of tests; those about processes name a number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("faceauth.intake.work.workers.usable_cores", lambda: 0)
+        patch.setattr("faceauth.intake.pipeline.workers.usable_cores", lambda: 0)
         yield
 
 

@@ -15,7 +15,7 @@ processes.set_forkserver_preload(
         "own_process",
         "faceauth.verbs.prepare",
         "faceauth.intake.faces.detectors.mtcnn",
-        "faceauth.intake.work.engines.local",
+        "faceauth.intake.pipeline.engines.local",
     ]
 )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faceauth.errors import UsageError
 from faceauth.intake.faces.detectors.whole import load_whole
-from faceauth.intake.work.batch import collect_batch
+from faceauth.intake.pipeline.batch import collect_batch
 
 FIND_WHOLE = load_whole(device="cpu")
 

@@ -10,12 +10,12 @@ from faceauth.errors import UsageError
 from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.face import Face, load_face_detector
 from faceauth.intake.manifest import NO_FACE, OK, TOO_SMALL, UNREADABLE
+from faceauth.intake.pipeline import batch, collect
+from faceauth.intake.pipeline.collect import collect_faces, collected_with
+from faceauth.intake.pipeline.engine import CollectSettings
+from faceauth.intake.pipeline.engines.local import in_this_process
+from faceauth.intake.pipeline.store import stored_crop
 from faceauth.intake.sources.find import find_sources
-from faceauth.intake.work import batch, collect
-from faceauth.intake.work.collect import collect_faces, collected_with
-from faceauth.intake.work.engine import CollectSettings
-from faceauth.intake.work.engines.local import in_this_process
-from faceauth.intake.work.store import stored_crop
 
 SETTINGS = CollectSettings(face_detector="whole", crop=CropSettings(image_size=64))
 WHOLE = load_face_detector("whole")

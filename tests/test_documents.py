@@ -22,9 +22,9 @@ from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
 from faceauth.intake.faces.face import FACE_DETECTORS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
+from faceauth.intake.pipeline.engine import ENGINES
 from faceauth.intake.sources.layout import LAYOUTS
 from faceauth.intake.tables import read_table
-from faceauth.intake.work.engine import ENGINES
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.samples.subjects import SIMULATED_GENERATORS
 from faceauth.scoring.metrics import METRICS

@@ -10,11 +10,11 @@ from PIL import Image, ImageOps
 from faceauth.intake.faces.crop import CropSettings, crop_face
 from faceauth.intake.faces.face import SEARCH_LONG_SIDE_PX, Face
 from faceauth.intake.manifest import OK, UNREADABLE
+from faceauth.intake.pipeline import batch
+from faceauth.intake.pipeline.batch import collect_batch
+from faceauth.intake.pipeline.engine import CollectSettings
 from faceauth.intake.pixels.images import UnreadableImageError, decode_image, read_image
 from faceauth.intake.sources.find import find_sources
-from faceauth.intake.work import batch
-from faceauth.intake.work.batch import collect_batch
-from faceauth.intake.work.engine import CollectSettings
 
 SETTINGS = CollectSettings(crop=CropSettings(margin_ratio=1.2, image_size=96))
 FACE = Face((300.0, 200.0, 420.0, 330.0), 0.99)

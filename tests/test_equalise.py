@@ -13,7 +13,7 @@ from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.equal import Chain, equalise_crop, own_side_px
 from faceauth.intake.faces.looks import look_of
 from faceauth.intake.manifest import OK, SURPLUS, UNREADABLE, ManifestRow, read_manifest, write_manifest
-from faceauth.intake.work.collect import collected_with
+from faceauth.intake.pipeline.collect import collected_with
 from faceauth.labels import ID2LABEL
 from faceauth.shortcuts.remains import measure_remains
 from faceauth.verbs.audit_text import print_remains

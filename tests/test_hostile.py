@@ -26,8 +26,8 @@ from PIL import Image
 
 from faceauth.faults import explain_os_error
 from faceauth.intake.manifest import OK, read_manifest
+from faceauth.intake.pipeline.store import read_journal
 from faceauth.intake.pixels.images import UnreadableImageError, decode_image
-from faceauth.intake.work.store import read_journal
 
 FAST = ("--face-detector", "whole", "--image-size", "32", "--workers", "0", "--balance", "none")
 # What an image of 49 megapixels takes, as Pillow holds them and as an array, with room for its crop.

@@ -16,13 +16,13 @@ from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.detectors.whole import load_whole
 from faceauth.intake.faces.face import FACE_DETECTORS
 from faceauth.intake.manifest import OK, UNREADABLE, write_manifest
+from faceauth.intake.pipeline import collect, workers
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectSettings, load_engine
+from faceauth.intake.pipeline.engines import local
+from faceauth.intake.pipeline.engines.local import in_processes, in_this_process
+from faceauth.intake.pipeline.workers import LateWorkError, LostWorkError, StoppedError, Worker, usable_cores
 from faceauth.intake.sources.find import find_sources
-from faceauth.intake.work import collect, workers
-from faceauth.intake.work.collect import collect_faces
-from faceauth.intake.work.engine import CollectSettings, load_engine
-from faceauth.intake.work.engines import local
-from faceauth.intake.work.engines.local import in_processes, in_this_process
-from faceauth.intake.work.workers import LateWorkError, LostWorkError, StoppedError, Worker, usable_cores
 
 pytestmark = pytest.mark.launch
 
@@ -280,7 +280,7 @@ def test_ctrl_c_leaves_with_130_without_a_traceback_or_a_process(tmp_path):
 HANGING = """
 import functools, time
 import planted_deaths
-from faceauth.intake.work.workers import Worker
+from faceauth.intake.pipeline.workers import Worker
 if __name__ == "__main__":
     team = [Worker(functools.partial(planted_deaths.load_calling, sys.argv[1])) for _ in range(2)]
     for worker in team:

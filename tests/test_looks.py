@@ -12,11 +12,11 @@ from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.face import load_face_detector
 from faceauth.intake.faces.looks import look_of
 from faceauth.intake.manifest import read_manifest
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectSettings
+from faceauth.intake.pipeline.engines.local import in_this_process
 from faceauth.intake.pixels.images import decode_image
 from faceauth.intake.sources.find import find_sources
-from faceauth.intake.work.collect import collect_faces
-from faceauth.intake.work.engine import CollectSettings
-from faceauth.intake.work.engines.local import in_this_process
 
 NEWER = ("identity", "jpeg_subsampling", "mean_red", "mean_green", "mean_blue", "sharpness")
 
@@ -69,7 +69,7 @@ def test_what_has_no_subsampling_says_so(mode, image_format, expected):
 
 @pytest.mark.parametrize("broken", [False, True], ids=["whole crops", "one broken crop"])
 def test_a_store_of_an_older_version_is_completed_without_a_search_for_faces(tmp_path, monkeypatch, broken):
-    monkeypatch.setattr("faceauth.intake.work.collect.BATCH_FILES", 4)
+    monkeypatch.setattr("faceauth.intake.pipeline.collect.BATCH_FILES", 4)
     photos = save_layout(tmp_path / "photos", {"real/a": 5, "fake/b": 5}, suffix=".jpg")
     (photos / "real/a/empty.jpg").touch()
     files = find_sources([str(photos)])

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from faceauth.errors import InputError, UsageError
 from faceauth.intake.manifest import ManifestRow
-from faceauth.intake.work.engine import CollectSettings
-from faceauth.intake.work.store import stored_crop
+from faceauth.intake.pipeline.engine import CollectSettings
+from faceauth.intake.pipeline.store import stored_crop
 from faceauth.splits import people
 from faceauth.splits.people import (
     FACE_EMBEDDERS,

@@ -14,8 +14,8 @@ from pictures import draw, save, save_layout, write_table
 from PIL import Image
 
 from faceauth.intake.manifest import OK, read_manifest
-from faceauth.intake.work import collect
-from faceauth.intake.work.places import folder_name
+from faceauth.intake.pipeline import collect
+from faceauth.intake.pipeline.places import folder_name
 from faceauth.verbs import prepare as prepare_module
 
 FAST = ("--face-detector", "whole", "--image-size", "64", "--json")

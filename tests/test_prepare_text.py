@@ -7,9 +7,9 @@ from pictures import save_layout
 
 from faceauth.intake.counts import NewImages, count_rows
 from faceauth.intake.manifest import DUPLICATE, LABEL_CONFLICT, NO_FACE, OK, STATUSES, SURPLUS, ManifestRow
+from faceauth.intake.pipeline.engine import CollectedBatch
 from faceauth.intake.sources.address import Address
 from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.engine import CollectedBatch
 from faceauth.verbs.prepare_text import describe_work, print_prepared
 
 

@@ -16,12 +16,12 @@ from faceauth.errors import MissingExtraError, UsageError
 from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.face import FACE_DETECTORS, load_face_detector
 from faceauth.intake.manifest import OK, UNREADABLE, read_manifest
+from faceauth.intake.pipeline import collect
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectSettings, load_engine
+from faceauth.intake.pipeline.engines import ray_data
+from faceauth.intake.pipeline.engines.local import load_work
 from faceauth.intake.sources.find import find_sources
-from faceauth.intake.work import collect
-from faceauth.intake.work.collect import collect_faces
-from faceauth.intake.work.engine import CollectSettings, load_engine
-from faceauth.intake.work.engines import ray_data
-from faceauth.intake.work.engines.local import load_work
 
 pytestmark = pytest.mark.launch
 

@@ -17,14 +17,14 @@ from PIL import Image
 
 from faceauth.errors import InputError, MissingExtraError, UsageError
 from faceauth.intake.manifest import OK, UNREADABLE, read_manifest
+from faceauth.intake.pipeline import publish
+from faceauth.intake.pipeline.store import stamp_of
 from faceauth.intake.pixels.images import UnreadableImageError
 from faceauth.intake.pixels.reading import read_each
 from faceauth.intake.sources import remote
 from faceauth.intake.sources.find import find_sources
 from faceauth.intake.sources.remote import fetch_each, is_remote, is_url, path_of, version_of
 from faceauth.intake.sources.walk import walk
-from faceauth.intake.work import publish
-from faceauth.intake.work.store import stamp_of
 
 FAST = ("--face-detector", "whole", "--image-size", "64", "--workers", "0", "--balance", "none", "--json")
 MEMORY = fsspec.filesystem("memory")

@@ -188,10 +188,10 @@ def prepare(
     Example: faceauth prepare photos/ --output prepared/
     """
     from faceauth.intake.faces.crop import CropSettings
+    from faceauth.intake.pipeline.engine import CollectSettings
+    from faceauth.intake.pipeline.publish import work_folder
+    from faceauth.intake.pipeline.workers import usable_cores
     from faceauth.intake.sources.video_sampling import parse_sampling
-    from faceauth.intake.work.engine import CollectSettings
-    from faceauth.intake.work.publish import work_folder
-    from faceauth.intake.work.workers import usable_cores
     from faceauth.splits.assign import parse_ratios
     from faceauth.splits.duplicates import parse_handling
     from faceauth.splits.people import SamePersonSettings

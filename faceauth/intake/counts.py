@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faceauth.intake.pipeline.engine import CollectedBatch
 from faceauth.intake.rows import FAILED_STATUSES, ManifestRow
-from faceauth.intake.work.engine import CollectedBatch
 
 
 @dataclass

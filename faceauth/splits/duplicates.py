@@ -11,7 +11,7 @@ import numpy as np
 from faceauth.errors import UnknownNameError, did_you_mean
 from faceauth.intake.faces.crop import square_around
 from faceauth.intake.manifest import DUPLICATE, LABEL_CONFLICT, OK, ManifestRow
-from faceauth.intake.work.store import crop_name
+from faceauth.intake.pipeline.store import crop_name
 from faceauth.splits.near import LookAlikes, bits_apart, find_look_alikes, pack_hashes
 
 GROUP, DROP = "group", "drop"

@@ -25,8 +25,8 @@ from faceauth.console import progress
 from faceauth.errors import InputError
 from faceauth.files import whole_file
 from faceauth.intake.manifest import OK, ManifestRow
-from faceauth.intake.work.engine import CollectSettings
-from faceauth.intake.work.store import STORE_NAME, crop_name, stored_crop
+from faceauth.intake.pipeline.engine import CollectSettings
+from faceauth.intake.pipeline.store import STORE_NAME, crop_name, stored_crop
 from faceauth.registry import Registry
 from faceauth.splits.near import join_pairs
 

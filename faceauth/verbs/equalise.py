@@ -33,9 +33,9 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.work.collect import EQUALISED_KEY, SETTINGS_NAME, collected_with
-from faceauth.intake.work.places import folder_name
-from faceauth.intake.work.store import STORE_NAME, crop_name
+from faceauth.intake.pipeline.collect import EQUALISED_KEY, SETTINGS_NAME, collected_with
+from faceauth.intake.pipeline.places import folder_name
+from faceauth.intake.pipeline.store import STORE_NAME, crop_name
 from faceauth.shortcuts.plain_facts import CROP_FACTS, facts_of_crop
 from faceauth.shortcuts.remains import measure_remains
 from faceauth.splits.leaks import refuse_leaks

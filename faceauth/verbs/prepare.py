@@ -32,20 +32,20 @@ from faceauth.intake.manifest import (
     read_manifest,
     write_manifest,
 )
-from faceauth.intake.sources.find import find_sources
-from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
-from faceauth.intake.work.collect import collect_faces
-from faceauth.intake.work.engine import CollectedBatch, CollectSettings, Engine, load_engine
-from faceauth.intake.work.places import clear_moved_crops, destination_of, place_crops
-from faceauth.intake.work.publish import open_destination, outside, publish
-from faceauth.intake.work.store import (
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectedBatch, CollectSettings, Engine, load_engine
+from faceauth.intake.pipeline.places import clear_moved_crops, destination_of, place_crops
+from faceauth.intake.pipeline.publish import open_destination, outside, publish
+from faceauth.intake.pipeline.store import (
     LOCK_NAME,
     STORE_NAME,
     clear_drafts,
     empty_store,
     refuse_links,
 )
+from faceauth.intake.sources.find import find_sources
+from faceauth.intake.sources.source_file import SourceFile
+from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.locks import hold_alone
 from faceauth.shortcuts.shortcuts import describe_ruler

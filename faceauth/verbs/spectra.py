@@ -29,9 +29,9 @@ from faceauth.console import progress
 from faceauth.errors import ManifestError, UsageError, did_you_mean
 from faceauth.intake.faces.crop import square_around
 from faceauth.intake.manifest import OK, Manifest, ManifestRow, read_manifest
+from faceauth.intake.pipeline.collect import collected_with
 from faceauth.intake.sources.address import Address, split_fragment
 from faceauth.intake.sources.remote import is_url, path_of
-from faceauth.intake.work.collect import collected_with
 from faceauth.labels import ID2LABEL
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from faceauth.files import whole_file
+from faceauth.intake.pipeline.store import crop_name, stored_crop
 from faceauth.intake.rows import OK, ManifestRow
-from faceauth.intake.work.store import crop_name, stored_crop
 from faceauth.labels import SPLITS
 
 # Written as a folder's name: longer ones, or these characters, are trouble on some file system.

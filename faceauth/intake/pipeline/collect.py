@@ -1,9 +1,9 @@
 """Turns source files into face crops, restartably: what is missing is done, stored, and written in a journal.
 
-Crops and journal lie in a hidden store inside the output folder (`faceauth.intake.work.store`); where crops
-go from there is decided when all are known (`faceauth.verbs.prepare`). A line of the journal is a batch.
-A run that was stopped goes on with the batches that are not in it, so that batches, and with them the last
-digits of the boxes, are those of a run that was never stopped.
+Crops and journal lie in a hidden store inside the output folder (`faceauth.intake.pipeline.store`); where
+crops go from there is decided when all are known (`faceauth.verbs.prepare`). A line of the journal is a
+batch. A run that was stopped goes on with the batches that are not in it, so that batches, and with them
+the last digits of the boxes, are those of a run that was never stopped.
 """
 
 import logging
@@ -16,10 +16,8 @@ from pathlib import Path
 from faceauth.errors import UsageError
 from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.faces.crop import CropSettings
-from faceauth.intake.rows import ManifestRow
-from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.engine import CollectedBatch, CollectSettings, Engine
-from faceauth.intake.work.store import (
+from faceauth.intake.pipeline.engine import CollectedBatch, CollectSettings, Engine
+from faceauth.intake.pipeline.store import (
     JOURNAL_NAME,
     STORE_NAME,
     complete_older_rows,
@@ -29,6 +27,8 @@ from faceauth.intake.work.store import (
     stamp_of,
     stored_crop,
 )
+from faceauth.intake.rows import ManifestRow
+from faceauth.intake.sources.source_file import SourceFile
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from faceauth import __version__
 from faceauth.errors import FaceAuthError, MissingExtraError, UsageError
+from faceauth.intake.pipeline.engine import ENGINES, CollectedBatch, CollectSettings, Engine
+from faceauth.intake.pipeline.engines.local import collect_surely, load_work
+from faceauth.intake.pipeline.workers import Worker, usable_cores
 from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.engine import ENGINES, CollectedBatch, CollectSettings, Engine
-from faceauth.intake.work.engines.local import collect_surely, load_work
-from faceauth.intake.work.workers import Worker, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class BatchActor:
     """What works on a machine of the cluster: batches in, rows and crops out.
 
     Args:
-        load: See `faceauth.intake.work.engines.local.load_work`.
+        load: See `faceauth.intake.pipeline.engines.local.load_work`.
         version: The driver's version of this package.
     """
 

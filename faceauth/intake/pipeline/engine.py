@@ -60,7 +60,7 @@ class Engine(Protocol):
         """
 
 
-ENGINES: Registry[Callable[..., Engine]] = Registry("engine", package="faceauth.intake.work.engines")
+ENGINES: Registry[Callable[..., Engine]] = Registry("engine", package="faceauth.intake.pipeline.engines")
 
 
 def load_engine(name: str, *, settings: CollectSettings, device: str = "cpu", workers: int = 2) -> Engine:

@@ -21,12 +21,12 @@ from upath import UPath
 from faceauth.console import progress
 from faceauth.errors import InputError, UsageError
 from faceauth.intake.manifest import PARQUET_NAME, XLSX_NAME
+from faceauth.intake.pipeline.collect import SETTINGS_NAME
+from faceauth.intake.pipeline.engine import CollectSettings
+from faceauth.intake.pipeline.store import STORE_NAME
 from faceauth.intake.sources.remote import PARALLEL_REQUESTS, is_remote, is_url, path_of, reaching
 from faceauth.intake.sources.source_file import SourceFile
 from faceauth.intake.sources.walk import walk
-from faceauth.intake.work.collect import SETTINGS_NAME
-from faceauth.intake.work.engine import CollectSettings
-from faceauth.intake.work.store import STORE_NAME
 from faceauth.labels import SPLITS
 
 log = logging.getLogger(__name__)

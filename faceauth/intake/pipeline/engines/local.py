@@ -15,10 +15,10 @@ from queue import LifoQueue
 
 from faceauth.errors import UsageError
 from faceauth.intake.faces.face import FACE_DETECTORS, FaceDetector, load_face_detector
+from faceauth.intake.pipeline.batch import collect_batch, given_up, joined
+from faceauth.intake.pipeline.engine import ENGINES, CollectedBatch, CollectSettings, Engine
+from faceauth.intake.pipeline.workers import LateWorkError, LostWorkError, Worker
 from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.batch import collect_batch, given_up, joined
-from faceauth.intake.work.engine import ENGINES, CollectedBatch, CollectSettings, Engine
-from faceauth.intake.work.workers import LateWorkError, LostWorkError, Worker
 
 log = logging.getLogger(__name__)
 

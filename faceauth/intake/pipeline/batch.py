@@ -19,11 +19,11 @@ from faceauth.intake.faces.face import (
     shrink_for_search,
 )
 from faceauth.intake.faces.looks import look_of
+from faceauth.intake.pipeline.engine import CollectedBatch, CollectSettings
 from faceauth.intake.pixels.images import SourceImage, UnreadableImageError, decode_image
 from faceauth.intake.pixels.reading import read_each
 from faceauth.intake.rows import NO_FACE, OK, TOO_SMALL, UNREADABLE, ManifestRow
 from faceauth.intake.sources.source_file import SourceFile
-from faceauth.intake.work.engine import CollectedBatch, CollectSettings
 from faceauth.labels import ID2LABEL
 
 STAGES = ("decode", "detect", "crop")

@@ -1,0 +1,1 @@
+"""Engines of the preparation, one file each; see `faceauth.intake.pipeline.engine`."""

@@ -1,1 +1,0 @@
-"""Engines of the preparation, one file each; see `faceauth.intake.work.engine`."""

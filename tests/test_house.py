@@ -25,9 +25,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module may import from its own stage and from those before it.
 STAGES = (
     "errors", "labels", "files", "faults", "locks", "versions", "memory", "registry", "console", "options",
-    "config", "intake", "splits", "samples", "degradations", "detectors", "training", "scoring", "decisions",
-    "shortcuts", "evaluation", "studies", "clusters", "report", "train", "verbs", "command", "commands",
-    "cli",
+    "config", "intake", "splits", "samples", "degradations", "forgeries", "detectors", "training", "scoring",
+    "decisions", "verdicts", "shortcuts", "evaluation", "studies", "clusters", "report", "train", "verbs",
+    "command", "commands", "cli",
 )  # fmt: skip
 
 # What takes long to import, and so must not stand between a user and `faceauth --help`.

@@ -12,10 +12,10 @@ import typer
 
 import faceauth
 from faceauth.command import app
-from faceauth.commands import data, learning, measuring
+from faceauth.commands import data, judging, learning, measuring
 
 # In the order of the help; importing a module has registered its verbs.
-VERBS = (data, learning, measuring)
+VERBS = (data, judging, learning, measuring)
 
 
 def _show_version(wanted: bool) -> None:

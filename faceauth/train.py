@@ -28,6 +28,7 @@ from faceauth.config import write_config
 from faceauth.console import progress
 from faceauth.decisions.calibration import CALIBRATIONS, fit_calibration
 from faceauth.decisions.conformal import choose_unsure_band
+from faceauth.decisions.known_generators import learn_generators
 from faceauth.decisions.threshold_rules import parse_rule
 from faceauth.decisions.thresholds import choose_threshold, list_thresholds, refuse_too_few_faces
 from faceauth.degradations.degrade import DEGRADATIONS
@@ -41,7 +42,17 @@ from faceauth.scoring.intervals import measure_rates
 from faceauth.scoring.metrics import compute_metric
 from faceauth.shortcuts.shortcuts import describe_ruler, measure_shortcuts
 from faceauth.splits.leaks import refuse_leaks
-from faceauth.training.batches import batches_of, plain_loader, train_loader
+from faceauth.training.batches import CropDataset, batches_of, plain_loader, train_loader
+from faceauth.training.frozen import (
+    PLAIN_VIEW,
+    ReadingDataset,
+    ViewOfCrop,
+    freeze_trunk,
+    keep_readings,
+    plain_reading_loader,
+    reading_loader,
+    view_folder,
+)
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
 from faceauth.training.plans import select_share
@@ -97,15 +108,29 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         image_size=settings.detector.image_size,
         options=settings.detector.options,
     )
-    loader, dataset, sampler = train_loader(
-        rows[TRAIN], manifest, settings.data, batch_size=settings.batch_size, seed=settings.seed
-    )
-    val_loader = plain_loader(
-        rows[VAL], manifest, batch_size=settings.batch_size, workers=settings.data.workers
-    )
+    views = _views(settings, detector, output)
+    learner = freeze_trunk(detector) if views else detector.model
+    plain_view = next(iter(views), None)
+    dataset: CropDataset | ReadingDataset
+    if plain_view is not None:
+        loader, dataset, sampler = reading_loader(
+            rows[TRAIN],
+            list(views),
+            draw=settings.data.draw,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        )
+        val_loader = plain_reading_loader(rows[VAL], plain_view, batch_size=settings.batch_size)
+    else:
+        loader, dataset, sampler = train_loader(
+            rows[TRAIN], manifest, settings.data, batch_size=settings.batch_size, seed=settings.seed
+        )
+        val_loader = plain_loader(
+            rows[VAL], manifest, batch_size=settings.batch_size, workers=settings.data.workers
+        )
     loss_of = LOSSES.get(settings.loss)
-    optimizer = build_optimizer(detector.model, settings.optimizer)
-    model, optimizer, loader, val_loader = accelerator.prepare(detector.model, optimizer, loader, val_loader)
+    optimizer = build_optimizer(learner, settings.optimizer)
+    model, optimizer, loader, val_loader = accelerator.prepare(learner, optimizer, loader, val_loader)
     updates_per_epoch = math.ceil(len(loader) / settings.accumulate)
     schedule = Schedule(optimizer, settings.schedule, total_updates=updates_per_epoch * settings.epochs)
     state = RunState()
@@ -131,6 +156,19 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         forget_metrics_after(output, state.epoch)
         accelerator.init_trackers("faceauth", config=_flat(dataclasses.asdict(settings)))
 
+    for place, alter in views.items():
+        keep_readings(
+            detector,
+            rows[TRAIN] if alter else rows[TRAIN] + rows[VAL],
+            manifest,
+            place,
+            alter=alter,
+            workers=settings.data.workers,
+            device=accelerator.device,
+            process=(accelerator.process_index, accelerator.num_processes),
+        )
+    accelerator.wait_for_everyone()
+
     while state.epoch < settings.epochs and not _is_over(state, settings):
         # An epoch's chance depends on its number alone, so that one done again is the same.
         set_seed(settings.seed + 1 + state.epoch)
@@ -142,8 +180,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
         with progress(title, len(loader)) as advance:
             for batch in batches_of(loader):
                 with accelerator.accumulate(model):
-                    logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits
-                    loss = loss_of(logits.float(), batch["targets"])
+                    loss = loss_of(_logits(detector, model, batch), batch["targets"])
                     accelerator.backward(loss)
                     if accelerator.sync_gradients and settings.clip_norm:
                         accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
@@ -183,13 +220,16 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
                 f"val loss {val_loss:.4f}, val AUROC {auroc:.4f}{mark}"
             )
             if is_best:
-                best = dataclasses.replace(detector, model=accelerator.unwrap_model(model))
+                # A frozen network holds its head, which learnt in its place.
+                network = detector.model if views else accelerator.unwrap_model(model)
+                best = dataclasses.replace(detector, model=network)
                 card = _make_card(settings, best, manifest, rows, targets, p_fake, epoch=state.epoch)
                 save_checkpoint(checkpoint, best, card, write_train_config=partial(write_config, settings))
         save_progress(accelerator, output, counters)
 
     accelerator.end_training()
     if accelerator.is_main_process:
+        learn_generators(checkpoint, rows, manifest, view=plain_view, workers=settings.data.workers)
         mark_finished(output)
         log.info(f"best val AUROC {state.best_auroc:.4f} in epoch {state.best_epoch}; saved in {checkpoint}")
     return checkpoint
@@ -214,7 +254,7 @@ def judge(
     model.eval()
     gathered = []
     for batch in batches_of(loader):
-        logits = model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits.float()
+        logits = _logits(detector, model, batch)
         # Rows that were repeated to fill the last batch are dropped again here.
         gathered.append(accelerator.gather_for_metrics((batch["positions"], batch["targets"], logits)))
     positions, targets, logits = (torch.cat(parts).cpu() for parts in zip(*gathered, strict=True))
@@ -222,6 +262,30 @@ def judge(
     targets, logits = targets[order], logits[order]
     loss = float(torch.nn.functional.cross_entropy(logits, targets))
     return targets.numpy(), p_fake_of_logits(logits).numpy(), loss
+
+
+def _logits(detector: Detector, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    if "readings" in batch:
+        return model(batch["readings"]).float()
+    return model(pixel_values=detector.pixel_values(batch["images_rgb_uint8"])).logits.float()
+
+
+def _views(settings: TrainSettings, detector: Detector, output: Path) -> dict[Path, ViewOfCrop | None]:
+    """Returns where the readings of each view are kept, the plain one first, and what makes it.
+
+    None if nothing is frozen.
+    """
+    if settings.detector.freeze == "nothing":
+        return {}
+    folder = Path(settings.data.readings) if settings.data.readings else output / "readings"
+    augment, seed = settings.data.augment, settings.seed
+    numbers = range(settings.data.views + 1) if augment else (PLAIN_VIEW,)
+    return {
+        view_folder(detector, folder, augment=augment, seed=seed, view=view): (
+            None if view == PLAIN_VIEW else ViewOfCrop(augment, seed=seed, view=view)
+        )
+        for view in numbers
+    }
 
 
 def _check_names(settings: TrainSettings) -> None:

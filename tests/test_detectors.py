@@ -28,6 +28,7 @@ TINY = {
     "vit": (TINY_TRANSFORMER, 32),
     "densenet": ({"growth_rate": 4, "block_config": [2, 2, 2, 2]}, 64),
     "efficientnet_lite0": ({}, 64),
+    "mesonet4": ({}, 64),
 }
 
 

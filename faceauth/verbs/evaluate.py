@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers.utils import SAFE_WEIGHTS_NAME
 
 from faceauth.clusters.embeddings import Embeddings, write_embeddings
 from faceauth.console import progress
-from faceauth.decisions.calibration import NONE, Calibration, apply_calibration, fit_calibration
-from faceauth.decisions.conformal import UnsureBand, choose_unsure_band
+from faceauth.decisions.calibration import NONE, apply_calibration, fit_calibration
+from faceauth.decisions.conformal import choose_unsure_band
+from faceauth.decisions.decided import read_decided
 from faceauth.decisions.threshold_rules import parse_rule
-from faceauth.decisions.thresholds import Threshold, choose_threshold, list_thresholds
-from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME, Card, load_checkpoint
-from faceauth.errors import DetectorError, UsageError
+from faceauth.decisions.thresholds import choose_threshold, list_thresholds
+from faceauth.detectors.checkpoint import TEST_READS_NAME, find_weights
+from faceauth.detectors.embedded import checkpoint_of, is_embedded, open_checkpoint
+from faceauth.errors import UsageError
 from faceauth.evaluation.document import evaluate_scores
 from faceauth.evaluation.document_files import write_evaluation
 from faceauth.evaluation.figures import draw_evaluation_figures
@@ -94,13 +95,17 @@ def evaluate(
     write_embeddings(embeddings, output / EMBEDDINGS_NAME)
     if split == TEST:
         count_test_read(model, manifest)
+    decided = read_decided(card, model)
     return _measure(
         scores,
         output,
         manifest=manifest,
         split=split,
         model=str(model),
-        **_decided(card, model),
+        threshold=decided.threshold,
+        alternatives=decided.alternatives,
+        calibration=decided.calibration,
+        unsure=decided.unsure,
         seed=settings.seed,
         test_reads=list_test_reads(model),
         shortcuts=measure_shortcuts(rows, seed=settings.seed),
@@ -187,7 +192,7 @@ def score_manifest(
     Returns:
         The scores, calibrated; the embeddings of the same pass; and the checkpoint's card.
     """
-    detector, card = load_checkpoint(model)
+    detector, card = open_checkpoint(model)
     rows = limit_rows(rows, settings.limit)
     with progress("scores", len(rows)) as advance:
         scores, features = score_rows(
@@ -213,32 +218,6 @@ def score_manifest(
     return scores, embeddings, card
 
 
-def _decided(card: Card, model: Path) -> dict[str, Any]:
-    """Reads from a card what was decided on val.
-
-    Raises:
-        DetectorError: The card says something else than a training would have written.
-    """
-    try:
-        alternatives = [Threshold.from_json(facts) for facts in card.thresholds if facts["value"] is not None]
-        unsure = UnsureBand.from_json(card.unsure)
-        for number in (card.threshold["value"], *(at.value for at in alternatives)):
-            float(number)
-        for bound in (unsure.low, unsure.high):
-            float(bound or 0)
-        return {
-            "threshold": Threshold.from_json(card.threshold),
-            "alternatives": card.thresholds,
-            "calibration": Calibration.from_json(card.calibration),
-            "unsure": unsure,
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DetectorError(
-            f"{CARD_NAME} of {model} cannot be read: {type(error).__name__}: {error}.",
-            "It was damaged or written by something else; train again.",
-        ) from error
-
-
 def limit_rows(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:
     """Returns at most `limit` rows, taken evenly from all; all of them if there is no limit."""
     if limit is None or limit >= len(rows):
@@ -249,13 +228,16 @@ def limit_rows(rows: list[ManifestRow], limit: int | None) -> list[ManifestRow]:
 def count_test_read(model: Path, manifest: Manifest) -> int:
     """Writes down that a model was shown the test split, and returns how often that has happened.
 
-    A test split that is read again and again until the figure pleases is no test any more.
+    A test split that is read again and again until the figure pleases is no test any more. The embedded
+    detector keeps no such log: whoever has it cannot train it again.
     """
-    folder = _checkpoint_folder(model)
+    if is_embedded(model):
+        return 0
+    folder = checkpoint_of(model)
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": _user(),
-        "checkpoint_sha256": _sha256(folder / SAFE_WEIGHTS_NAME),
+        "checkpoint_sha256": _sha256(find_weights(folder)),
         "manifest_sha256": manifest.sha256,
     }
     with (folder / TEST_READS_NAME).open("a", encoding="utf-8") as file:
@@ -265,7 +247,7 @@ def count_test_read(model: Path, manifest: Manifest) -> int:
 
 def list_test_reads(model: Path) -> list[dict[str, str]]:
     """Returns who read the test split for a model, when and with which weights, the earliest first."""
-    path = _checkpoint_folder(model) / TEST_READS_NAME
+    path = checkpoint_of(model) / TEST_READS_NAME
     reads = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:
@@ -274,10 +256,6 @@ def list_test_reads(model: Path) -> list[dict[str, str]]:
             # A line that was cut off still stands for a reading.
             reads.append({"when": "unknown", "who": "unknown"})
     return reads
-
-
-def _checkpoint_folder(model: Path) -> Path:
-    return model if (model / CARD_NAME).is_file() else model / "checkpoint"
 
 
 def _sha256(path: Path) -> str:

@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import SAFE_WEIGHTS_NAME
-
 from faceauth.console import progress
 from faceauth.decisions.calibration import apply_calibration
 from faceauth.degradations.degrade import AtLevel
 from faceauth.degradations.suites import choose_levels
-from faceauth.detectors.checkpoint import CARD_NAME, load_checkpoint
+from faceauth.detectors.checkpoint import CARD_NAME, find_weights
+from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
 from faceauth.errors import UsageError
 from faceauth.files import read_json, write_json
 from faceauth.intake.manifest import Manifest, read_manifest
@@ -76,7 +75,7 @@ def robustness(
     levels = choose_levels(suite, only)
     manifest = read_manifest(manifest_path)
     refuse_leaks(manifest)
-    detector, card = load_checkpoint(model)
+    detector, card = open_checkpoint(model)
     rows = limit_rows(manifest.in_split(split), settings.limit)
     _bind_folder(output, model, manifest, split=split, levels=levels, settings=settings, overwrite=overwrite)
 
@@ -172,9 +171,9 @@ def _bind_folder(
     Raises:
         UsageError: The folder holds other scores.
     """
-    checkpoint = model if (model / CARD_NAME).is_file() else model / "checkpoint"
+    checkpoint = checkpoint_of(model)
     facts: dict[str, Any] = {
-        "checkpoint": _sha256(checkpoint / SAFE_WEIGHTS_NAME),
+        "checkpoint": _sha256(find_weights(checkpoint)),
         "card": _sha256(checkpoint / CARD_NAME),
         "manifest": manifest.sha256,
         "split": split,

@@ -95,5 +95,15 @@ def main_face(faces: list[Face], *, min_confidence: float) -> Face | None:
     Returns:
         The face, or None if there is none.
     """
+    return next(iter(certain_faces(faces, min_confidence=min_confidence)), None)
+
+
+def certain_faces(faces: list[Face], *, min_confidence: float) -> list[Face]:
+    """Returns the faces that were found with enough certainty, the largest first.
+
+    Args:
+        faces: All faces of one image.
+        min_confidence: Smallest `p_face` that counts, in [0, 1].
+    """
     certain = [face for face in faces if face.p_face >= min_confidence]
-    return max(certain, key=lambda face: face.longer_side_px, default=None)
+    return sorted(certain, key=lambda face: face.longer_side_px, reverse=True)

@@ -1,5 +1,6 @@
 """The work on one batch of files: decode, find the face, cut, encode. Every engine runs this very code."""
 
+import functools
 import io
 import time
 import zlib
@@ -10,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from faceauth.errors import FaceAuthError
-from faceauth.intake.faces.crop import CropSettings, crop_face, perceptual_hash
+from faceauth.intake.faces.crop import crop_face, perceptual_hash
 from faceauth.intake.faces.face import (
     SEARCH_LONG_SIDE_PX,
     Face,
     FaceDetector,
-    main_face,
+    certain_faces,
     shrink_for_search,
 )
 from faceauth.intake.faces.looks import look_of
@@ -100,7 +101,7 @@ def decode_each(files: list[SourceFile]) -> list[Decoded]:
     spare_bytes = KEPT_BYTES
     images = read_each([file.address for file in files], draft_side_px=SEARCH_LONG_SIDE_PX)
     for file, image in zip(files, images, strict=True):
-        item = _decoded(file, image)
+        item = decoded(file, image)
         if item.kept_bytes > spare_bytes:
             item = replace(item, decode=None, kept_bytes=0)
         spare_bytes -= item.kept_bytes
@@ -139,6 +140,33 @@ def crop_each(
     return [_cropped(item, faces, settings) for item, faces in zip(batch, searched, strict=True)]
 
 
+def cut_each(
+    batch: list[Decoded], searched: list[list[Face] | Exception], settings: CollectSettings
+) -> list[list[tuple[ManifestRow, np.ndarray | None]]]:
+    """Cuts every face of each item of a batch out, the largest first.
+
+    Args:
+        batch: n items.
+        searched: What `search_each` found in them.
+        settings: What decides how crops look.
+
+    Returns:
+        For each of n items a row for each of its faces, with its crop (image_size, image_size, 3) uint8 where
+        its status is `ok`; one row alone, with the reason, where no face is found.
+    """
+    return [_cut(item, faces, settings) for item, faces in zip(batch, searched, strict=True)]
+
+
+def unreadable_row(file: SourceFile, reason: object) -> ManifestRow:
+    """Returns the row of a file that cannot be used.
+
+    Args:
+        file: The file.
+        reason: Why, for people.
+    """
+    return _unreadable(_row_of(file), reason)
+
+
 def given_up(file: SourceFile, reason: str) -> CollectedBatch:
     """Returns what became of a file that no process survived.
 
@@ -146,7 +174,7 @@ def given_up(file: SourceFile, reason: str) -> CollectedBatch:
         file: The file.
         reason: Why it cannot be used, for people.
     """
-    return CollectedBatch([file], [_unreadable(_row_of(file), reason)], [None], 0, dict.fromkeys(STAGES, 0.0))
+    return CollectedBatch([file], [unreadable_row(file, reason)], [None], 0, dict.fromkeys(STAGES, 0.0))
 
 
 def joined(batches: list[CollectedBatch]) -> CollectedBatch:
@@ -160,22 +188,13 @@ def joined(batches: list[CollectedBatch]) -> CollectedBatch:
     )
 
 
-def _row_of(file: SourceFile) -> ManifestRow:
-    return ManifestRow(
-        image_path=file.image_path,
-        destination_path="",
-        folder=file.folder,
-        split="",
-        target_class=ID2LABEL[file.target],
-        target=file.target,
-    )
+def decoded(file: SourceFile, image: SourceImage | UnreadableImageError) -> Decoded:
+    """Makes what was read of a file ready for the search.
 
-
-def _unreadable(row: ManifestRow, reason: object) -> ManifestRow:
-    return replace(row, status=UNREADABLE, reason=str(reason)[:MAX_REASON_CHARACTERS])
-
-
-def _decoded(file: SourceFile, image: SourceImage | UnreadableImageError) -> Decoded:
+    Args:
+        file: The file.
+        image: Its pixels, or the error that says why there are none.
+    """
     row = _row_of(file)
     if isinstance(image, UnreadableImageError):
         return Decoded(file, _unreadable(row, image))
@@ -200,6 +219,21 @@ def _decoded(file: SourceFile, image: SourceImage | UnreadableImageError) -> Dec
     return Decoded(file, row, search, lambda: decode_image(content).image_rgb_uint8, len(content))
 
 
+def _row_of(file: SourceFile) -> ManifestRow:
+    return ManifestRow(
+        image_path=file.image_path,
+        destination_path="",
+        folder=file.folder,
+        split="",
+        target_class=ID2LABEL[file.target],
+        target=file.target,
+    )
+
+
+def _unreadable(row: ManifestRow, reason: object) -> ManifestRow:
+    return replace(row, status=UNREADABLE, reason=str(reason)[:MAX_REASON_CHARACTERS])
+
+
 def _detect_each(images_rgb_uint8: list[np.ndarray], detect: FaceDetector) -> list[list[Face] | Exception]:
     try:
         return list(detect(images_rgb_uint8))
@@ -215,41 +249,58 @@ def _detect_each(images_rgb_uint8: list[np.ndarray], detect: FaceDetector) -> li
 def _cropped(
     item: Decoded, faces: list[Face] | Exception, settings: CollectSettings
 ) -> tuple[ManifestRow, bytes | None]:
+    row, crop = _cut(item, faces, settings, at_most=1)[0]
+    if crop is None:
+        return row, None
+    return replace(row, phash=perceptual_hash(crop), **asdict(look_of(crop))), _png(crop)
+
+
+def _cut(
+    item: Decoded, faces: list[Face] | Exception, settings: CollectSettings, *, at_most: int | None = None
+) -> list[tuple[ManifestRow, np.ndarray | None]]:
     row = item.row
     if item.search_rgb_uint8 is None:
-        return row, None
+        return [(row, None)]
     if isinstance(faces, Exception):
-        return _unreadable(row, f"the search for faces failed: {type(faces).__name__}: {faces}"), None
+        return [(_unreadable(row, f"the search for faces failed: {type(faces).__name__}: {faces}"), None)]
     assert row.width is not None
-    face = main_face(faces, min_confidence=settings.min_confidence)
-    if face is None:
+    certain = certain_faces(faces, min_confidence=settings.min_confidence)[:at_most]
+    if not certain:
         best = max((other.p_face for other in faces), default=0.0)
         reason = (
             f"best p_face {best:.2f} of at least {settings.min_confidence} wanted" if faces else "none found"
         )
-        return replace(row, status=NO_FACE, reason=reason), None
-    face = face.scaled(row.width / item.search_rgb_uint8.shape[1])
+        return [(replace(row, status=NO_FACE, reason=reason), None)]
+    # All pixels are read when the first face wants them, and once.
+    image_rgb_uint8 = functools.cache(lambda: _all_pixels(item))
+    factor = row.width / item.search_rgb_uint8.shape[1]
+    return [_cut_one(row, face.scaled(factor), image_rgb_uint8, settings) for face in certain]
+
+
+def _cut_one(
+    row: ManifestRow, face: Face, image_rgb_uint8: Callable[[], np.ndarray], settings: CollectSettings
+) -> tuple[ManifestRow, np.ndarray | None]:
     x1, y1, x2, y2 = (round(number, 2) for number in face.box_xyxy)
     row = replace(row, box=(x1, y1, x2, y2), p_face=round(face.p_face, 6))
     if face.longer_side_px < settings.min_face_px:
         reason = f"the face is {face.longer_side_px:.0f} px long; at least {settings.min_face_px} are wanted"
         return replace(row, status=TOO_SMALL, reason=reason), None
     try:
-        crop = _crop(item, (x1, y1, x2, y2), settings.crop)
+        crop = crop_face(image_rgb_uint8(), (x1, y1, x2, y2), settings.crop)
     except UnreadableImageError as error:
         return _unreadable(row, error), None
-    return replace(row, status=OK, phash=perceptual_hash(crop), **asdict(look_of(crop))), _png(crop)
+    return replace(row, status=OK), crop
 
 
-def _crop(item: Decoded, box_xyxy: tuple[float, float, float, float], settings: CropSettings) -> np.ndarray:
+def _all_pixels(item: Decoded) -> np.ndarray:
     if item.decode is not None:
-        return crop_face(item.decode(), box_xyxy, settings)
+        return item.decode()
     (image,) = read_each([item.file.address])
     if isinstance(image, UnreadableImageError):
         raise image
     if image.sha256 != item.row.sha256:
         raise UnreadableImageError("the file was changed while it was read")
-    return crop_face(image.image_rgb_uint8, box_xyxy, settings)
+    return image.image_rgb_uint8
 
 
 def _png(crop_rgb_uint8: np.ndarray) -> bytes:

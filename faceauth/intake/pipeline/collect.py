@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 SETTINGS_NAME = "settings.json"
 # In the settings of a folder whose crops were changed after they were cut: none may be added to it.
 EQUALISED_KEY = "equalised"
+# The same for a folder with forgeries, of which no source has the files.
+FORGED_KEY = "forged"
 BATCH_FILES = 32
 
 
@@ -97,7 +99,8 @@ def collected_with(output: Path) -> CollectSettings:
     if not path.exists():
         return CollectSettings()
     kept = read_json(path)
-    kept.pop(EQUALISED_KEY, None)
+    for key in (EQUALISED_KEY, FORGED_KEY):
+        kept.pop(key, None)
     return CollectSettings(**{**kept, "crop": CropSettings(**kept["crop"])})
 
 
@@ -127,9 +130,10 @@ def _check_settings(store: Path, settings: CollectSettings) -> None:
         write_json(path, wanted)
         return
     kept = read_json(path)
-    if EQUALISED_KEY in kept:
+    changed_how = next((key for key in (EQUALISED_KEY, FORGED_KEY) if key in kept), None)
+    if changed_how:
         raise UsageError(
-            f"{store.parent} holds equalised crops, and no other crops may be mixed with them.",
+            f"{store.parent} holds {changed_how} crops, and no other crops may be mixed with them.",
             "Choose another --output, or begin anew with --overwrite.",
         )
     changed = [name for name in wanted if wanted[name] != kept.get(name)]

@@ -193,6 +193,34 @@ def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceI
     )
 
 
+def convert_image(image: Image.Image) -> SourceImage:
+    """Brings an image that is in memory to upright 8-bit RGB, as `read_image` brings a file.
+
+    Args:
+        image: An image of Pillow, of any mode; one that was opened from a file and not changed since still
+            says what that file was like.
+
+    Returns:
+        The pixels; the size and hash of a file are 0 and empty.
+
+    Raises:
+        UnreadableImageError: Its pixels cannot be read, or are too many.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(
+            f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are read"
+        )
+    try:
+        jpeg_quality, subsampling = estimate_jpeg_quality(image), read_jpeg_subsampling(image)
+        pixels = _to_rgb_uint8(_upright(image))
+    except UnreadableImageError:
+        raise
+    except Exception as error:
+        # It may have been opened from hostile bytes, which are decoded only now.
+        raise UnreadableImageError(f"the image is broken: {error or type(error).__name__}") from error
+    return SourceImage(pixels, image.format or "", jpeg_quality, 0, "", jpeg_subsampling=subsampling)
+
+
 def estimate_jpeg_quality(image: Image.Image) -> int | None:
     """Estimates the quality setting with which a JPEG was last saved.
 

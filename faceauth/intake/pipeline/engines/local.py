@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from queue import LifoQueue
+from typing import TypeVar
 
 from faceauth.errors import UsageError
 from faceauth.intake.faces.face import FACE_DETECTORS, FaceDetector, load_face_detector
@@ -21,6 +22,8 @@ from faceauth.intake.pipeline.workers import LateWorkError, LostWorkError, Worke
 from faceauth.intake.sources.source_file import SourceFile
 
 log = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
 
 # Generous: a photograph takes a fraction of a second, a batch of 32 ten minutes at most.
 SECONDS_OF_A_FILE = 120
@@ -149,16 +152,44 @@ def collect_surely(worker: Worker, files: list[SourceFile]) -> CollectedBatch:
         StoppedError: The worker was stopped.
         FaceAuthError: No process starts.
     """
+    batch = do_surely(worker, files, give_up=given_up, join=joined)
+    # Their copies that came back would double what the names take.
+    return replace(batch, files=files)
+
+
+def do_surely(
+    worker: Worker,
+    files: list[SourceFile],
+    *,
+    give_up: Callable[[SourceFile, str], Done],
+    join: Callable[[list[Done]], Done],
+) -> Done:
+    """Does any work on a batch of files in a worker process, whatever the files do to it.
+
+    Args:
+        worker: Has what does a batch.
+        files: The files.
+        give_up: Makes what stands for a file that cannot be done, from the file and the reason.
+        join: Makes one of what was done file by file.
+
+    Returns:
+        What the worker returned, or what was joined.
+
+    Raises:
+        StoppedError: The worker was stopped.
+        FaceAuthError: No process starts.
+    """
     limit_s = SECONDS_OF_A_FILE + SECONDS_OF_A_FURTHER_FILE * (len(files) - 1)
     # Twice as one batch: if the process was killed from outside, the rows shall be the same as ever.
     for _ in range(ATTEMPTS):
         try:
-            return _done(worker, files, limit_s)
+            done: Done = worker.do(files, limit_s=limit_s)
+            return done
         except LostWorkError as lost:
             log.warning("%d images from %s on: %s", len(files), files[0].image_path, lost)
             if isinstance(lost, LateWorkError):
                 break
-    return joined([_alone(worker, file) for file in files])
+    return join([_alone(worker, file, give_up) for file in files])
 
 
 def _load_work(
@@ -167,20 +198,15 @@ def _load_work(
     return functools.partial(collect_batch, settings=settings, detect=load_detector())
 
 
-def _alone(worker: Worker, file: SourceFile) -> CollectedBatch:
+def _alone(worker: Worker, file: SourceFile, give_up: Callable[[SourceFile, str], Done]) -> Done:
     reason = ""
     for _ in range(ATTEMPTS):
         try:
-            return _done(worker, [file], SECONDS_OF_A_FILE)
+            done: Done = worker.do([file], limit_s=SECONDS_OF_A_FILE)
+            return done
         except LostWorkError as lost:
             reason = str(lost)
             if isinstance(lost, LateWorkError):
                 break
     log.warning("%s is given up: %s", file.image_path, reason)
-    return given_up(file, reason)
-
-
-def _done(worker: Worker, files: list[SourceFile], limit_s: int) -> CollectedBatch:
-    batch: CollectedBatch = worker.do(files, limit_s=limit_s)
-    # Their copies that came back would double what the names take.
-    return replace(batch, files=files)
+    return give_up(file, reason)

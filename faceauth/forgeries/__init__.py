@@ -1,0 +1,1 @@
+"""Forgeries: fakes made from real crops alone, as material for training."""

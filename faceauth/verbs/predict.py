@@ -1,0 +1,164 @@
+"""`faceauth predict`: from files of any kind to a verdict for each face, as they come."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from faceauth.console import progress
+from faceauth.intake.pipeline.workers import usable_cores
+from faceauth.intake.rows import OK
+from faceauth.intake.sources.source_file import SourceFile
+from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
+from faceauth.labels import CLASSES
+from faceauth.verdicts.cutting import BATCH_FILES, CutBatch, cut_ahead
+from faceauth.verdicts.find import find_pictures
+from faceauth.verdicts.judge import load_judge
+from faceauth.verdicts.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+# Worker processes take seconds to start: fewer files are done sooner without.
+FILES_WITHOUT_WORKERS = 2 * BATCH_FILES
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How verdicts are made.
+
+    Attributes:
+        model: A checkpoint or run folder, or `embedded`.
+        is_crops: The pictures are face crops already, and no face is looked for.
+        videos: Which frames of each video are taken.
+        batch_size: Crops that pass the network at once.
+        device: A torch device for the network; None takes the best there is.
+        workers: Processes that read files and find faces; None chooses: a process a core, none for few files.
+        limit: At most so many files, the first ones; None for all.
+    """
+
+    model: str = "embedded"
+    is_crops: bool = False
+    videos: VideoSampling = field(default_factory=VideoSampling)
+    batch_size: int = 32
+    device: str | None = None
+    workers: int | None = None
+    limit: int | None = None
+
+
+@dataclass
+class Tally:
+    """What verdicts amount to; it grows verdict by verdict, and files come one after the other.
+
+    Attributes:
+        n_files: Files, a video being one.
+        n_failed: Files of which no face was judged.
+        n_sure_fake: Faces called fake that are not unsure.
+        n_unsure: Faces that may be either.
+        by_label: Faces by what they were called.
+        by_status: Faces, and pictures without one, by what became of them.
+        by_warning: Faces by what there was to warn of.
+    """
+
+    n_files: int = 0
+    n_failed: int = 0
+    n_sure_fake: int = 0
+    n_unsure: int = 0
+    by_label: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=Counter)
+    by_warning: Counter[str] = field(default_factory=Counter)
+    _path: str | None = None
+    _is_judged: bool = True
+
+    def add(self, verdict: Verdict) -> None:
+        """Counts a verdict."""
+        if verdict.path != self._path or not self.n_files:
+            self.n_files += 1
+            self.n_failed += 1
+            self._path, self._is_judged = verdict.path, False
+        if verdict.status == OK and not self._is_judged:
+            self.n_failed -= 1
+            self._is_judged = True
+        if verdict.label is not None:
+            self.by_label[verdict.label] += 1
+        self.by_status[verdict.status] += 1
+        self.by_warning.update(verdict.warnings)
+        self.n_sure_fake += verdict.is_sure_fake
+        self.n_unsure += bool(verdict.unsure)
+
+    def describe(self) -> str:
+        """Returns one sentence for people."""
+        n_faces = self.by_label.total()
+        text = f"{count(n_faces, 'face')} in {count(self.n_files, 'file')}"
+        if n_faces:
+            text += f": {', '.join(f'{self.by_label[label]:,} {label}' for label in CLASSES)}"
+        if self.n_unsure:
+            text += f", {self.n_unsure:,} of them unsure"
+        if self.n_failed:
+            text += f"; no verdict on {count(self.n_failed, 'file')}"
+        return f"{text}."
+
+
+def find_inputs(
+    places: Iterable[str], *, settings: PredictSettings, listed: Iterable[str] = ()
+) -> list[SourceFile]:
+    """Lists what is to be judged, the sampled frames of videos in their places.
+
+    Args:
+        places: See `faceauth.verdicts.find.find_pictures`.
+        settings: Which frames, and how many files at most.
+        listed: The lines of a list, for `-`.
+
+    Raises:
+        UsageError: A place does not exist, or a pattern fits nothing.
+        InputError: There is no picture at all.
+        MissingExtraError: There are videos, and PyAV is not installed.
+    """
+    return expand_videos(find_pictures(places, listed=listed)[: settings.limit], settings.videos)
+
+
+def predict(files: list[SourceFile], *, settings: PredictSettings) -> Iterator[Verdict]:
+    """Judges every face of every file, with progress; memory does not grow with the number of files.
+
+    Args:
+        files: What `find_inputs` listed.
+        settings: How.
+
+    Yields:
+        A verdict for each face, or for each picture without one, in the order of the files.
+
+    Raises:
+        FaceAuthError: The detector or the device cannot be used.
+    """
+    judge = load_judge(settings.model, device=settings.device, is_crops=settings.is_crops)
+    log.info("%s, on %s", judge.name, judge.device)
+    with (
+        closing(cut_ahead(files, judge.collect, workers=_workers(files, settings))) as batches,
+        progress("files", len(files)) as advance,
+    ):
+
+        def counted() -> Iterator[CutBatch]:
+            for batch in batches:
+                yield batch
+                advance(len(batch))
+
+        yield from judge.verdicts(counted(), batch_size=settings.batch_size)
+
+
+def tallied(verdicts: Iterable[Verdict], tally: Tally) -> Iterator[Verdict]:
+    """Hands verdicts on and counts them."""
+    for verdict in verdicts:
+        tally.add(verdict)
+        yield verdict
+
+
+def count(n: int, thing: str) -> str:
+    """Returns a number with what it counts, such as `1 face` or `2,000 faces`."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def _workers(files: list[SourceFile], settings: PredictSettings) -> int:
+    n_batches = -(-len(files) // BATCH_FILES)
+    if settings.workers is not None:
+        return min(settings.workers, n_batches)
+    return 0 if len(files) <= FILES_WITHOUT_WORKERS else min(usable_cores(), n_batches)

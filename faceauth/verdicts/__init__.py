@@ -1,0 +1,1 @@
+"""Verdicts: from pictures of any kind to what a detector says of each face."""

@@ -19,9 +19,9 @@ from scipy.special import expit
 from faceauth.decisions.calibration import Calibration
 from faceauth.detectors.checkpoint import Card, load_checkpoint
 from faceauth.detectors.detector import Detector, p_fake_of_logits
+from faceauth.detectors.embedded import EMBEDDED_NAME, load_embedded
 from faceauth.errors import InputError, MissingExtraError
 
-EMBEDDED = "embedded"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 INPUT_PX = 224
@@ -59,10 +59,7 @@ def load_peer(place: str, *, threads: int) -> Peer:
     Raises:
         FaceAuthError: It cannot be loaded, or is none of these.
     """
-    if place == EMBEDDED:
-        # Here, because the other detectors need no embedded weights.
-        from faceauth.detectors.embedded import load_embedded
-
+    if place == EMBEDDED_NAME:
         return _ours(*load_embedded(), what="faceauth, embedded", threads=threads)
     path = Path(place)
     if path.is_dir():

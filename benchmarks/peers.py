@@ -25,10 +25,11 @@ from generator_figures import (
     measure_tpr_at_fpr_5,
     parts_of,
 )
-from peer_packages import EMBEDDED, Peer, load_peer
+from peer_packages import Peer, load_peer
 from peer_tables import format_document
 
 from faceauth.console import configure_logging, progress
+from faceauth.detectors.embedded import EMBEDDED_NAME
 from faceauth.errors import FaceAuthError, InputError, UsageError
 from faceauth.files import write_json
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="a prepared folder")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--model", default=EMBEDDED, help="embedded, or a checkpoint or run folder")
+    parser.add_argument("--model", default=EMBEDDED_NAME, help="embedded, or a checkpoint or run folder")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=WHEEL|FOLDER")
     parser.add_argument("--own", action="append", default=[], metavar="GENERATOR=COLLECTION")
     parser.add_argument("--limit", type=int, help="crops, taken evenly from the split")

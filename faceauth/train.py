@@ -55,7 +55,7 @@ from faceauth.training.frozen import (
 )
 from faceauth.training.losses import LOSSES
 from faceauth.training.optimizers import build_optimizer
-from faceauth.training.plans import select_share
+from faceauth.training.plans import select_at_most, select_share
 from faceauth.training.run_folder import (
     CHECKPOINT_NAME,
     Counters,
@@ -110,12 +110,14 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     )
     views = _views(settings, detector, output)
     learner = freeze_trunk(detector) if views else detector.model
-    plain_view = next(iter(views), None)
     dataset: CropDataset | ReadingDataset
-    if plain_view is not None:
+    if views:
+        # The first view is of the crops as they are, and the only one if nothing is augmented.
+        plain_view, *train_views = views
+        train_views = train_views or [plain_view]
         loader, dataset, sampler = reading_loader(
             rows[TRAIN],
-            list(views),
+            train_views,
             draw=settings.data.draw,
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -159,7 +161,7 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     for place, alter in views.items():
         keep_readings(
             detector,
-            rows[TRAIN] if alter else rows[TRAIN] + rows[VAL],
+            (rows[TRAIN] if place in train_views else []) + (rows[VAL] if place == plain_view else []),
             manifest,
             place,
             alter=alter,
@@ -229,7 +231,8 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
 
     accelerator.end_training()
     if accelerator.is_main_process:
-        learn_generators(checkpoint, rows, manifest, view=plain_view, workers=settings.data.workers)
+        kept_in = {TRAIN: train_views[0], VAL: plain_view} if views else None
+        learn_generators(checkpoint, rows, manifest, views=kept_in, workers=settings.data.workers)
         mark_finished(output)
         log.info(f"best val AUROC {state.best_auroc:.4f} in epoch {state.best_epoch}; saved in {checkpoint}")
     return checkpoint
@@ -313,7 +316,10 @@ def _read_rows(settings: TrainSettings) -> tuple[Manifest, dict[str, list[Manife
                 )
             rows[split] = found = [row for row in found if row.folder in wanted]
         if split == TRAIN:
-            rows[split] = found = select_share(found, share=settings.data.share, seed=settings.seed)
+            found = select_share(found, share=settings.data.share, seed=settings.seed)
+            if settings.data.most_per_source is not None:
+                found = select_at_most(found, most=settings.data.most_per_source, seed=settings.seed)
+            rows[split] = found
         missing = [label for label in CLASSES if not any(row.target_class == label for row in found)]
         if missing:
             raise ManifestError(

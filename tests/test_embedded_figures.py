@@ -1,4 +1,4 @@
-"""Figures of left-out sources (`benchmarks/embedded_figures.py`): what a file of scores says, and its format."""
+"""Figures of left-out sources (`benchmarks/embedded_figures.py`): what scores say, and their file."""
 
 import json
 import subprocess
@@ -15,9 +15,9 @@ from faceauth.errors import InputError
 from faceauth.scoring.metrics import compute_metric
 from faceauth.scoring.scores import Scores
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import embedded_figures
 from embedded_figures import (
     LeftOutScores,
     derive,
@@ -211,7 +211,7 @@ def test_the_tables_hold_every_source(written):
 
 @pytest.mark.launch
 def test_the_script_prints_the_document_or_says_what_is_wrong(written, tmp_path):
-    script = [sys.executable, str(BENCHMARKS / "embedded_figures.py")]
+    script = [sys.executable, embedded_figures.__file__]
     printed = subprocess.run([*script, str(written[1])], capture_output=True, text=True, check=True)
     assert json.loads(printed.stdout) == written[2]
     failed = subprocess.run([*script, str(tmp_path / "none.parquet")], capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """Packed weights: what rounding costs, what a file means, and what is refused."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def wide():
         for name, parameter in detector.model.named_parameters():
             if name.endswith("weight") and parameter.ndim == 2:
                 # Fresh weights are so small that no layer does anything to speak of.
-                parameter.mul_(8)
+                parameter.mul_(4)
     return detector
 
 
@@ -62,8 +63,9 @@ def correlated_inputs(n=2000, columns=96, seed=0):
 
 
 def pixels(detector, *, n=24, seed=0):
-    images = np.random.default_rng(seed).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
-    return detector.pixel_values(torch.from_numpy(images))
+    coarse = np.random.default_rng(seed).integers(0, 256, (n, 3, 4, 4), dtype=np.uint8)
+    # Neighbouring pixels are alike, as those of photographs are.
+    return detector.pixel_values(torch.from_numpy(coarse.repeat(8, axis=2).repeat(8, axis=3)))
 
 
 def logits_of(model, pixel_values):
@@ -82,12 +84,11 @@ def make_packed(detector, folder, **settings):
 
 def rewrite(path, edit):
     """Writes a packed file again with other tensors and another header."""
-    header = {"format": FORMAT, "version": "1"}
     packed = read_packed(path)
     layouts = {name: vars(layout).copy() for name, layout in packed.layouts.items()}
     tensors = dict(packed.tensors)
-    header, layouts, tensors = edit(header, layouts, tensors)
-    save_file(tensors, path, {**header, "layouts": json.dumps(layouts)})
+    header, layouts, tensors = edit({"version": 1}, layouts, tensors)
+    save_file(tensors, path, {FORMAT: json.dumps({**header, "layouts": layouts})})
 
 
 @given(st.integers(1, 8), st.integers(1, 7), st.integers(1, 33), st.integers(0, 2**32 - 1))
@@ -99,7 +100,7 @@ def test_integers_come_back_from_their_bytes(bits, rows, columns, seed):
     np.testing.assert_array_equal(from_bytes(content, bits=bits, columns=columns), integers)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.sampled_from(BITS),
     st.sampled_from([None, 1, 8, 64]),
@@ -123,6 +124,7 @@ def test_no_weight_is_further_off_than_a_step_of_its_group(bits, group_size, col
         assert float((error**2).sum()) <= float((step**2 / 4).expand_as(error).sum()) * 1.05
 
 
+@settings(max_examples=25)
 @given(st.sampled_from(BITS), st.integers(-20, 20), st.integers(0, 2**32 - 1))
 def test_a_power_of_two_and_a_sign_change_nothing_but_the_scale(bits, exponent, seed):
     weights = torch.randn(3, 16, generator=torch.Generator().manual_seed(seed))
@@ -191,7 +193,7 @@ def test_every_detector_can_be_packed_and_loaded(name, tmp_path):
     detector = tiny(name)
     detector.model.eval()
     before = {key: tensor.clone() for key, tensor in detector.model.state_dict().items()}
-    folder, packed = make_packed(detector, tmp_path / name, bits=8)
+    folder, _ = make_packed(detector, tmp_path / name, bits=8)
     state = load_checkpoint(folder)[0].model.state_dict()
     assert {key: (tensor.shape, tensor.dtype) for key, tensor in state.items()} == {
         key: (tensor.shape, tensor.dtype) for key, tensor in before.items()
@@ -287,21 +289,25 @@ def test_whatever_bytes_are_changed_it_loads_or_says_why(wide, tmp_path_factory,
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, header_bytes))] = data.draw(st.integers(0, 255))
     (folder / PACKED_NAME).write_bytes(content)
-    try:
+    # Anything but a DetectorError fails the test.
+    with suppress(DetectorError):
         load_checkpoint(folder)
-    except DetectorError as error:
-        assert str(folder) in error.message
 
 
 def test_files_of_others_and_of_the_future_say_what_they_are(wide, tmp_path):
     folder, _ = make_packed(wide, tmp_path / "packed", bits=4)
     path = folder / PACKED_NAME
     content = path.read_bytes()
-    rewrite(path, lambda header, layouts, tensors: ({**header, "version": "2"}, layouts, tensors))
+    rewrite(path, lambda header, layouts, tensors: ({"version": 2}, layouts, tensors))
     with pytest.raises(DetectorError, match=r"version 2.*--upgrade"):
         load_checkpoint(folder)
+    for strange in (0, None, [1], "1"):
+        path.write_bytes(content)
+        rewrite(path, lambda header, layouts, tensors, v=strange: ({"version": v}, layouts, tensors))
+        with pytest.raises(DetectorError, match="there is no version"):
+            load_checkpoint(folder)
     path.write_bytes(content)
-    rewrite(path, lambda header, layouts, tensors: ({**header, "format": "others"}, layouts, tensors))
+    save_file(load_file(path), path, {"format": "others"})
     with pytest.raises(DetectorError, match="holds no packed weights"):
         load_checkpoint(folder)
     save_file(unpack(pack(wide.model, bits=8)), path)

@@ -5,17 +5,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
-import numpy as np
 import pytest
 from clips import grey_frames, save_video
 from pictures import save, save_layout
 from test_detectors import save as save_checkpoint
 from test_detectors import tiny
-from test_verdicts import BAND, card
+from test_verdicts import BAND, CROP, card
 
 from faceauth.errors import DetectorError
+from faceauth.intake.manifest import Manifest
+from faceauth.intake.pipeline.collect import collect_faces
+from faceauth.intake.pipeline.engine import CollectSettings, load_engine
+from faceauth.intake.pipeline.store import stored_crop
+from faceauth.intake.sources.find import find_sources
 from faceauth.intake.spreadsheet import read_sheets
+from faceauth.verbs.evaluate import ScoringSettings, score_manifest
 from faceauth.verbs.predict import PredictSettings, Tally, find_inputs, predict
 from faceauth.verbs.predict_text import MAX_CHARACTERS, VerdictTable
 from faceauth.verdicts import judge
@@ -184,29 +190,31 @@ def test_at_most_so_many_files_for_a_trial(run_cli, checkpoint, photos):
 
 
 def test_a_face_is_judged_as_it_is_scored_from_a_manifest(run_cli, tmp_path, sample_photos):
-    prepared, results = tmp_path / "prepared", tmp_path / "results"
-    photos = tmp_path / "photos"
-    for label in ("real", "fake"):
-        source = sorted((sample_photos / label).rglob("*.*"))
-        for path in source[:4]:
-            target = photos / label / "some" / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    words = ["--output", prepared, "--image-size", "64", "--balance", "none", "--splits", "0,0,1"]
-    assert run_cli("prepare", photos, *words).exit_code == 0
     platt = {"method": "platt", "chosen_on": "val", "parameters": {"slope": 2.0, "offset": 0.7}}
     trained = model(tmp_path, face_detector="mtcnn", calibration=platt)
-    scored = run_cli(
-        "evaluate", "--model", trained, "--manifest", prepared, "--output", results, "--workers", 0
+    collect, output = CollectSettings(crop=CROP), tmp_path / "prepared"
+    files = find_sources([str(sample_photos)])[::5]
+    rows = collect_faces(
+        files, output, settings=collect, engine=load_engine("local", settings=collect, workers=0)
     )
-    assert scored.exit_code == 0, scored.stderr
-    with (results / "scores.csv").open(newline="") as stream:
-        expected = sorted(float(row["p_fake"]) for row in csv.DictReader(stream))
-    judged = lines_of(run_cli("predict", photos, "--model", trained, "--json"))
+    rows = [replace(row, destination_path=str(stored_crop(output, row).relative_to(output))) for row in rows]
+    manifest = Manifest(rows, output, output, "")
+    scores, _, _ = score_manifest(trained, manifest, rows, settings=ScoringSettings(workers=0))
+    listed = [file.address.path for file in files]
+    judged = lines_of(run_cli("predict", *listed, "--model", trained, "--json"))
     # An image may hold a second face; the preparation takes the largest, which comes first.
-    first = {record["path"]: record["p_fake"] for record in reversed(judged) if record["status"] == "ok"}
-    assert len(expected) == len(first) == 8
-    np.testing.assert_allclose(sorted(first.values()), expected, atol=1e-6)
+    first = {record["path"]: record for record in reversed(judged)}
+    assert len(first) == len(rows) >= 6
+    for row, p_fake in zip(rows, scores.p_fake, strict=True):
+        assert first[row.image_path]["p_fake"] == pytest.approx(p_fake, abs=1e-6)
+        assert first[row.image_path]["box"] == pytest.approx(row.box, abs=0.02)
+
+
+@pytest.mark.launch
+def test_a_worker_that_cuts_faces_does_not_load_torch():
+    code = "import sys, faceauth.verdicts.cutting; print('torch' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == "False"
 
 
 @pytest.mark.launch
@@ -216,7 +224,7 @@ def test_a_list_on_stdin_names_of_any_bytes_and_nothing_but_json_on_stdout(check
         stream.write(next((photos / "a").iterdir()).read_bytes())
     listed = odd + b"\r\n\n" + os.fsencode(photos / "missing.png") + b"\n" + os.fsencode(photos / "a")
     done = subprocess.run(
-        [sys.executable, "-m", "faceauth", "predict", "-", "--model", checkpoint, "--json", "--workers", "1"],
+        [sys.executable, "-m", "faceauth", "predict", "-", "--model", checkpoint, "--json"],
         input=listed,
         capture_output=True,
     )

@@ -30,7 +30,7 @@ def learn_generators(
     rows: dict[str, list[ManifestRow]],
     manifest: Manifest,
     *,
-    view: Path | None = None,
+    views: dict[str, Path] | None = None,
     workers: int = 0,
 ) -> None:
     """Embeds fakes of each known generator, fits the attribution, and adds it to the card.
@@ -39,7 +39,7 @@ def learn_generators(
         checkpoint: A checkpoint folder; its card is replaced.
         rows: Usable rows of `train` and `val`.
         manifest: Where their crops lie.
-        view: With a frozen trunk: where its readings of these rows are kept.
+        views: With a frozen trunk: where its readings of each split are kept.
         workers: Processes that read crops.
     """
     detector, card = load_checkpoint(checkpoint)
@@ -47,8 +47,8 @@ def learn_generators(
     for split in (TRAIN, VAL):
         fakes = _some_fakes(rows[split])
         generators[split] = [row.folder for row in fakes]
-        if view is not None:
-            features[split] = embed_readings(detector, fakes, view)
+        if views is not None:
+            features[split] = embed_readings(detector, fakes, views[split])
         elif fakes:
             device = best_device()
             features[split] = score_rows(detector, fakes, manifest, workers=workers, device=device)[1]

@@ -138,7 +138,8 @@ def unpack(packed: Packed) -> dict[str, Tensor]:
 def write_packed(path: Path, packed: Packed) -> None:
     """Writes packed weights, whole or not at all."""
     layouts = {name: asdict(layout) for name, layout in packed.layouts.items()}
-    header = {"format": FORMAT, "version": str(VERSION), "layouts": json.dumps(layouts)}
+    # In one entry: safetensors writes several in any order, and the same weights shall be the same file.
+    header = {FORMAT: json.dumps({"version": VERSION, "layouts": layouts})}
     with whole_file(path) as draft:
         save_file({name: tensor.contiguous() for name, tensor in packed.tensors.items()}, draft, header)
 
@@ -232,20 +233,18 @@ def from_bytes(content: np.ndarray, *, bits: int, columns: int) -> np.ndarray:
 
 
 def _read_layouts(path: Path, header: dict[str, str]) -> dict[str, Layout]:
-    if header.get("format") != FORMAT:
-        raise DetectorError(f"{path} holds no packed weights: its header does not say {FORMAT}.", _DAMAGED)
-    version = header.get("version", "")
-    if version.isdecimal() and int(version) > VERSION:
+    if FORMAT not in header:
+        raise DetectorError(f"{path} holds no packed weights: its header knows no {FORMAT}.", _DAMAGED)
+    described = parse_json(header[FORMAT].encode())
+    version, layouts = described["version"], described["layouts"]
+    if type(version) is int and version > VERSION:
         raise DetectorError(
             f"{path} has version {version} of packed weights; this FaceAuth reads up to {VERSION}.",
             "Get a newer one: pip install --upgrade faceauth",
         )
-    if version != str(VERSION):
-        raise ValueError(f"there is no version '{version}'")
-    described = parse_json(header.get("layouts", "").encode())
-    if not isinstance(described, dict):
-        raise ValueError("its layouts are no object")
-    return {name: _read_layout(facts) for name, facts in described.items()}
+    if version != VERSION or not isinstance(layouts, dict):
+        raise ValueError(f"there is no version {version!r}")
+    return {name: _read_layout(facts) for name, facts in layouts.items()}
 
 
 def _read_layout(facts: dict[str, Any]) -> Layout:

@@ -219,6 +219,33 @@ def select_share(rows: Sequence[ManifestRow], *, share: float, seed: int) -> lis
     return [row for row, name in zip(rows, names, strict=True) if name in taken]
 
 
+def select_at_most(rows: Sequence[ManifestRow], *, most: int, seed: int) -> list[ManifestRow]:
+    """Takes at most so many rows of each source, going from group to group.
+
+    So fakes stay beside the reals that they were made from, as far as each source reaches.
+
+    Args:
+        rows: Rows of one split; a row without a group is a group of its own.
+        most: The number.
+        seed: Another seed takes other groups.
+
+    Returns:
+        The rows that were taken, in their order; those of a smaller number are among those of a larger one.
+    """
+    groups: dict[str, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.group or row.destination_path].append(row)
+    n_taken: Counter[tuple[int, str]] = Counter()
+    taken = set()
+    for name in sorted(groups, key=lambda name: order_key(name, seed)):
+        for row in groups[name]:
+            source = (row.target, row.folder)
+            if n_taken[source] < most:
+                n_taken[source] += 1
+                taken.add(row.destination_path)
+    return [row for row in rows if row.destination_path in taken]
+
+
 def _chance(name: str, seed: int) -> float:
     return int(order_key(f"share:{name}", seed)[:16], 16) / 16**16
 

@@ -35,6 +35,7 @@ class DataSettings:
         manifest: A prepared folder or manifest file.
         folders: Only these sources, such as one generator family and the reals; null for all.
         share: Share of the training groups, sources in proportion; a smaller share is part of a larger one.
+        most_per_source: At most so many training crops of each source, group by group; null for all.
         draw: `generator`: both classes half the time, each source of a class equally often;
             `class`: both classes half the time; `all`: every image once an epoch.
         augment: Degradations with the probability of each, applied in this order.
@@ -47,6 +48,7 @@ class DataSettings:
     manifest: str | None = None
     folders: tuple[str, ...] | None = None
     share: float = field(default=1.0, metadata={"min": 0.0, "max": 1.0})
+    most_per_source: int | None = field(default=None, metadata={"min": 1})
     draw: Literal["generator", "class", "all"] = "generator"
     augment: dict[str, float] = field(default_factory=lambda: {"flip": 0.5})
     workers: int = field(default=2, metadata={"min": 0, "max": 64})

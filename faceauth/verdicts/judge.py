@@ -21,6 +21,9 @@ from faceauth.verdicts.cutting import CutBatch, CutFace
 from faceauth.verdicts.verdict import Opinion, Verdict, verdict_of
 
 WHOLE = "whole"
+# Hooks of a network catch the embedding, and would catch that of another thread's pass, too. The embedded
+# detector is one network for all who load it.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Judge:
@@ -48,8 +51,6 @@ class Judge:
         self.collect = CollectSettings(
             face_detector=WHOLE if is_crops else card.face_detector, crop=card.crop
         )
-        # Hooks of the network catch the embedding, and would catch that of another thread's pass.
-        self._one_at_a_time = threading.Lock()
         detector.model.to(self.device).eval()  # type: ignore[arg-type]
 
     @property
@@ -77,7 +78,7 @@ class Judge:
         if not len(crops_rgb_uint8):
             return []
         images = torch.from_numpy(crops_rgb_uint8).permute(0, 3, 1, 2)
-        with self._one_at_a_time:
+        with _ONE_AT_A_TIME:
             pixel_values = self._detector.pixel_values(images.to(self.device))
             p_fake_raw, embedding = scores_and_features(self._detector, pixel_values)
         decided = self._decided

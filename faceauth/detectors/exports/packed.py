@@ -35,9 +35,10 @@ def export_packed(
             "crops to round for",
             settings.bits,
         )
-    heads = detector.architecture.heads
-    with progress("packed layers", count_layers(detector.model, heads)) as advance:
-        packed = pack(detector.model, bits=settings.bits, keep=heads, batches=batches, advance=advance)
+    architecture = detector.architecture
+    keep = [*architecture.heads, *([architecture.probe] if architecture.probe else [])]
+    with progress("packed layers", count_layers(detector.model, keep)) as advance:
+        packed = pack(detector.model, bits=settings.bits, keep=keep, batches=batches, advance=advance)
     write_packed(folder / PACKED_NAME, packed)
     for name in COPIED:
         if (checkpoint / name).exists():

@@ -97,33 +97,43 @@ def read_quantised_tower(path: Path) -> dict[str, Tensor]:
     import openvino
 
     nodes = openvino.Core().read_model(path).get_ops()
-    constants = {node.get_friendly_name(): node for node in nodes if node.get_type_name() == "Constant"}
-
-    def value(name: str) -> np.ndarray:
-        return np.array(constants[name].data, dtype=np.float32)
-
-    weights = {
-        name.removeprefix("vision_model."): torch.from_numpy(value(name))
-        for name in constants
-        if re.fullmatch(
-            r"vision_model\.[a-z_0-9.]+\.(weight|bias)|vision_model\.embeddings\.class_embedding", name
-        )
-    }
-    numbers = sorted(
-        int(found[1])
-        for found in (re.fullmatch(r"onnx::MatMul_(\d+)_quantized", n) for n in constants)
-        if found
+    return name_weights(
+        {node.get_friendly_name(): node.data for node in nodes if node.get_type_name() == "Constant"}
     )
-    for place, number in enumerate(numbers[: len(numbers) // len(MATRICES) * len(MATRICES)]):
-        layer, matrix = divmod(place, len(MATRICES))
-        base = f"onnx::MatMul_{number}"
-        integers = value(f"{base}_quantized") - value(f"{base}_zero_point")
-        matrix_t = (integers * value(f"{base}_scale")).T
-        weights[f"encoder.layers.{layer}.{MATRICES[matrix]}.weight"] = torch.from_numpy(
-            np.ascontiguousarray(matrix_t)
-        )
+
+
+def name_weights(constants: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Turns the constants of such a file into the tower's weights.
+
+    Args:
+        constants: Integers (inputs, outputs), scales and zero points (outputs,) of each matrix, and tensors
+            that were not quantised.
+
+    Returns:
+        Float32 tensors under the names of `CLIPVisionModel`.
+
+    Raises:
+        DetectorError: There is no quantised matrix among them.
+    """
+    kept = re.compile(r"vision_model\.([a-z_0-9.]+\.(?:weight|bias|class_embedding))")
+    weights = {
+        found[1]: torch.from_numpy(np.array(value, dtype=np.float32))
+        for name, value in constants.items()
+        if (found := kept.fullmatch(name))
+    }
+    matrix = re.compile(r"onnx::MatMul_(\d+)_quantized")
+    numbers = sorted(int(found[1]) for name in constants if (found := matrix.fullmatch(name)))
     if not numbers:
-        raise DetectorError(f"{path} holds no quantised tower.", f"Use the file of {PACKAGE} 1.1.0.")
+        raise DetectorError("The file holds no quantised tower.", f"Use {ENCODER} of {PACKAGE} 1.1.0.")
+    # What is left over is the projection to the space of texts, which nothing here needs.
+    for place, number in enumerate(numbers[: len(numbers) // len(MATRICES) * len(MATRICES)]):
+        layer, part = divmod(place, len(MATRICES))
+        integers, zero_point, scale = (
+            np.array(constants[f"onnx::MatMul_{number}_{kind}"], dtype=np.float32)
+            for kind in ("quantized", "zero_point", "scale")
+        )
+        values = np.ascontiguousarray(((integers - zero_point) * scale).T)
+        weights[f"encoder.layers.{layer}.{MATRICES[part]}.weight"] = torch.from_numpy(values)
     return weights
 
 

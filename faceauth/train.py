@@ -47,6 +47,7 @@ from faceauth.training.frozen import (
     PLAIN_VIEW,
     ReadingDataset,
     ViewOfCrop,
+    begin_probe,
     freeze_trunk,
     keep_readings,
     plain_reading_loader,
@@ -170,6 +171,8 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
             process=(accelerator.process_index, accelerator.num_processes),
         )
     accelerator.wait_for_everyone()
+    if isinstance(dataset, ReadingDataset) and state.epoch == 0:
+        begin_probe(learner, dataset, sampler.weights)
 
     while state.epoch < settings.epochs and not _is_over(state, settings):
         # An epoch's chance depends on its number alone, so that one done again is the same.

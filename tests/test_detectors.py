@@ -29,6 +29,19 @@ TINY = {
     "densenet": ({"growth_rate": 4, "block_config": [2, 2, 2, 2]}, 64),
     "efficientnet_lite0": ({}, 64),
     "mesonet4": ({}, 64),
+    "clip_layers": (
+        {
+            "layers": [1, 2],
+            "head_size": 8,
+            "vision_config": {
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_attention_heads": 2,
+                "patch_size": 8,
+            },
+        },
+        32,
+    ),
 }
 
 

@@ -20,6 +20,8 @@ from faceauth.decisions.threshold_rules import THRESHOLD_RULES
 from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
+from faceauth.detectors.export import EXPORTS
+from faceauth.forgeries.forge import FORGERIES
 from faceauth.intake.faces.face import FACE_DETECTORS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest
 from faceauth.intake.pipeline.engine import ENGINES
@@ -41,8 +43,8 @@ from faceauth.training.settings import TrainSettings
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spreadsheets").glob("*.md")])
 REGISTRIES = (
-    BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, ENGINES, FACE_DETECTORS, FACE_EMBEDDERS, LAYOUTS,
-    LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES,
+    BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, ENGINES, EXPORTS, FACE_DETECTORS, FACE_EMBEDDERS,
+    FORGERIES, LAYOUTS, LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES, SIMULATED_GENERATORS, SUITES,
     THRESHOLD_RULES,
 )  # fmt: skip
 # A word that ends a command in a shell.

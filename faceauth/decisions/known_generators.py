@@ -16,6 +16,7 @@ from faceauth.decisions.attribution import fit_attribution
 from faceauth.detectors.checkpoint import CARD_NAME, load_checkpoint
 from faceauth.detectors.detector import Detector
 from faceauth.files import write_json
+from faceauth.forgeries.rows import FOLDER_PREFIX
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.labels import FAKE, TRAIN, VAL
 from faceauth.scoring.score import best_device, score_rows
@@ -81,10 +82,10 @@ def embed_readings(detector: Detector, rows: Sequence[ManifestRow], view: Path) 
 
 
 def _some_fakes(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """Returns at most `MOST_FAKES` rows of each generator, taken evenly."""
+    """Returns at most `MOST_FAKES` rows of each generator, taken evenly; nobody forges as `forge` does."""
     of: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:
-        if row.target == FAKE:
+        if row.target == FAKE and not row.folder.startswith(FOLDER_PREFIX):
             of[row.folder].append(row)
     taken = []
     for name in sorted(of):

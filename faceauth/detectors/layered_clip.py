@@ -8,6 +8,7 @@ patch tokens are read besides, and what lies after the last layer that is read i
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -20,6 +21,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from faceauth.detectors.discriminant import find_directions
+
 # What is read of a layer: the CLS token, the mean of the patch tokens, and their standard deviation.
 READINGS = ("cls", "mean", "spread")
 
@@ -31,8 +34,7 @@ class LayeredClipConfig(PreTrainedConfig):
         vision_config: Of the tower; its `num_hidden_layers` is where the tower is cut.
         layers: Which layers the head reads, counted from 1.
         readings: What it reads of each, of `READINGS`.
-        head_size: Width of the head's hidden layer, which is the embedding; 0 for a linear head.
-        head_dropout: Chance that a reading is dropped while the head learns.
+        head_size: Length of the embedding, to which the head narrows what it reads.
     """
 
     model_type = "faceauth_layered_clip"
@@ -43,8 +45,7 @@ class LayeredClipConfig(PreTrainedConfig):
         vision_config: dict[str, Any] | CLIPVisionConfig | None = None,
         layers: tuple[int, ...] | list[int] = (5, 6, 7),
         readings: tuple[str, ...] | list[str] = READINGS,
-        head_size: int = 64,
-        head_dropout: float = 0.2,
+        head_size: int = 32,
         **further: Any,
     ) -> None:
         if isinstance(vision_config, CLIPVisionConfig):
@@ -54,11 +55,12 @@ class LayeredClipConfig(PreTrainedConfig):
         self.vision_config = CLIPVisionConfig(**settings)
         self.readings = list(readings)
         self.head_size = head_size
-        self.head_dropout = head_dropout
         self.image_size = self.vision_config.image_size
         super().__init__(**further)
         if unknown := sorted(set(self.readings) - set(READINGS)) or not self.readings:
             raise ValueError(f"readings are of {', '.join(READINGS)}, not {unknown}")
+        if head_size < 1:
+            raise ValueError(f"head_size is 1 or more, not {head_size}")
         if self.layers[0] < 1:
             raise ValueError(f"layers are counted from 1, not {self.layers[0]}")
 
@@ -71,21 +73,46 @@ class LayeredClipConfig(PreTrainedConfig):
 class LayeredHead(nn.Module):
     """Standardises what was read, narrows it to an embedding, and decides.
 
-    The statistics of the standardisation are learnt from the training set, without parameters of their own:
-    layers differ in scale by a factor of ten, and no layer shall drown another.
+    Layers differ in scale by a factor of ten, so readings are standardised one by one. With a frozen tower,
+    `begin` finds the embedding in one step and keeps it; what is left to learn is the last layer.
+
+    Attributes:
+        begun: Modules that `begin` finds, and that learn no further then.
     """
+
+    begun: ClassVar[tuple[str, ...]] = ("narrow",)
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, config: LayeredClipConfig) -> None:
         super().__init__()
-        self.standardise = nn.BatchNorm1d(config.n_features, affine=False)
-        self.dropout = nn.Dropout(config.head_dropout)
-        self.narrow = nn.Linear(config.n_features, config.head_size) if config.head_size else nn.Identity()
-        self.activate = nn.GELU() if config.head_size else nn.Identity()
-        self.classifier = nn.Linear(config.head_size or config.n_features, 2)
+        self.register_buffer("mean", torch.zeros(config.n_features))
+        self.register_buffer("scale", torch.ones(config.n_features))
+        self.narrow = nn.Linear(config.n_features, config.head_size)
+        self.classifier = nn.Linear(config.head_size, 2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Turns (n, n_features) into logits (n, 2)."""
-        return self.classifier(self.activate(self.narrow(self.dropout(self.standardise(features)))))
+        return self.classifier(self.narrow((features - self.mean) / self.scale))
+
+    @torch.no_grad()
+    def begin(self, readings: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
+        """Finds the embedding in one step: the discriminant, and the directions of the largest variance.
+
+        Args:
+            readings: What the tower read of n crops, (n, n_features) of any float type.
+            targets: (n,) 1 for real, 0 for fake.
+            weights: (n,) how much each crop counts.
+        """
+        found = find_directions(readings, targets, weights, n_directions=self.narrow.out_features)
+        self.mean.copy_(torch.from_numpy(found.mean))
+        self.scale.copy_(torch.from_numpy(found.scale))
+        self.narrow.weight.copy_(torch.from_numpy(found.directions))
+        self.narrow.bias.zero_()
+        self.classifier.weight.zero_()
+        self.classifier.bias.zero_()
+        # The first direction grows towards fakes.
+        self.classifier.weight[:, 0] = torch.tensor([0.5, -0.5], device=self.mean.device)
 
 
 class LayeredClipForImageClassification(PreTrainedModel):

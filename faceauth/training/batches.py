@@ -82,7 +82,7 @@ class BalancedSampler(Sampler[tuple[int, int]]):
 
     Args:
         rows: The training rows.
-        draw: `generator`, `class` or `all`; see `faceauth.training.settings.DataSettings`.
+        draw: `generator`, `root`, `class` or `all`; see `faceauth.training.settings.DataSettings`.
         seed: Of the shuffling.
     """
 
@@ -92,12 +92,23 @@ class BalancedSampler(Sampler[tuple[int, int]]):
         self._n = len(rows)
         decks: dict[tuple, list[int]] = defaultdict(list)
         for position, row in enumerate(rows):
-            key = {"generator": (row.target, row.folder), "class": (row.target,), "all": ()}[draw]
-            decks[key].append(position)
+            source = (row.target, row.folder)
+            decks[{"class": source[:1], "all": ()}.get(draw, source)].append(position)
         self._decks = [np.array(decks[key]) for key in sorted(decks)]
-        n_sources = {target: sum(key[:1] == (target,) for key in decks) for target in (0, 1)}
-        n_classes = sum(n > 0 for n in n_sources.values()) or 1
-        self._shares = [1 / (n_classes * n_sources[key[0]]) if key else 1.0 for key in sorted(decks)]
+        # How much each deck counts within its class.
+        counts = {key: len(deck) ** 0.5 if draw == "root" else 1.0 for key, deck in decks.items()}
+        of_class: dict[tuple, float] = defaultdict(float)
+        for key, count in counts.items():
+            of_class[key[:1]] += count
+        self._shares = [counts[key] / (of_class[key[:1]] * len(of_class)) for key in sorted(decks)]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How often each row is drawn, of all drawings, float64 (rows,)."""
+        weights = np.empty(self._n)
+        for deck, share in zip(self._decks, self._shares, strict=True):
+            weights[deck] = share / len(deck)
+        return weights
 
     def __len__(self) -> int:
         return self._n

@@ -46,14 +46,17 @@ def probe_name(detector: Detector) -> str:
 
 
 def freeze_trunk(detector: Detector) -> nn.Module:
-    """Freezes all of a network but its probe.
+    """Freezes all of a network but its probe, and of that what `begin_probe` will find.
 
     Returns:
         The probe: takes the readings (n, d) float32, gives logits (n, 2).
     """
     probe = detector.model.get_submodule(probe_name(detector))
     detector.model.requires_grad_(False)
-    return probe.requires_grad_(True)
+    probe.requires_grad_(True)
+    for name in getattr(probe, "begun", ()):
+        probe.get_submodule(name).requires_grad_(False)
+    return probe
 
 
 @torch.inference_mode()
@@ -217,12 +220,36 @@ class ReadingDataset(Dataset[tuple[np.ndarray, int, int]]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def all_readings(self) -> np.ndarray:
+        """Returns the readings of all rows in one view after another, (views * rows, d) float16."""
+        return np.stack([readings[row] for readings in self._readings for row in self.rows])
+
     def __getitem__(self, drawn: int | tuple[int, int]) -> tuple[np.ndarray, int, int]:
         """Returns one reading, (d,) float16, with its target and position."""
         position = drawn[0] if isinstance(drawn, tuple) else drawn
         # Neighbours differ in their views, so that no epoch sees one kind of augmentation alone.
         readings = self._readings[(self.epoch + position) % len(self.views)]
         return readings[self.rows[position]], self.rows[position].target, position
+
+
+def begin_probe(probe: nn.Module, dataset: ReadingDataset, weights: np.ndarray) -> bool:
+    """Lets a probe that can begin in one step, such as `LayeredHead`, do so from all views of its rows.
+
+    Args:
+        probe: What learns.
+        dataset: The readings that it learns from.
+        weights: How much each row counts, (rows,).
+
+    Returns:
+        Whether it can.
+    """
+    begin = getattr(probe, "begin", None)
+    if begin is None:
+        return False
+    n_views = len(dataset.views)
+    targets = np.array([row.target for row in dataset.rows])
+    begin(dataset.all_readings(), np.tile(targets, n_views), np.tile(weights, n_views))
+    return True
 
 
 def reading_loader(

@@ -37,7 +37,8 @@ class DataSettings:
         share: Share of the training groups, sources in proportion; a smaller share is part of a larger one.
         most_per_source: At most so many training crops of each source, group by group; null for all.
         draw: `generator`: both classes half the time, each source of a class equally often;
-            `class`: both classes half the time; `all`: every image once an epoch.
+            `root`: the same, but a source counts by the square root of its size; `class`: both classes
+            half the time; `all`: every image once an epoch.
         augment: Degradations with the probability of each, applied in this order.
         workers: Processes that read and augment beside the training.
         views: With a frozen trunk: how many augmented versions of each crop are read; epochs take turns.
@@ -49,7 +50,7 @@ class DataSettings:
     folders: tuple[str, ...] | None = None
     share: float = field(default=1.0, metadata={"min": 0.0, "max": 1.0})
     most_per_source: int | None = field(default=None, metadata={"min": 1})
-    draw: Literal["generator", "class", "all"] = "generator"
+    draw: Literal["generator", "root", "class", "all"] = "generator"
     augment: dict[str, float] = field(default_factory=lambda: {"flip": 0.5})
     workers: int = field(default=2, metadata={"min": 0, "max": 64})
     views: int = field(default=4, metadata={"min": 1, "max": 1000})

@@ -26,7 +26,7 @@ MATRICES = (
     "mlp.fc2",
 )
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-OPTIONS = ["layers", "readings", "head_size", "head_dropout", "vision_config"]
+OPTIONS = ["layers", "readings", "head_size", "vision_config"]
 
 
 @DETECTORS.register("clip_layers")

@@ -7,7 +7,9 @@ train split without it, and judges the reals of the test split and those fakes o
 group (person, video, swap pair) with anything that it learnt from. A source that is too small to be in the
 test split is dealt into folds by group, and each fold is tested by a detector of its own. For each collection
 of ordinary photographs, one detector learns without it and judges it. Forgeries (`forged_...`) are training
-material: they are never tested. Epoch, calibration and threshold come from val, without what is left out.
+material: they are never tested. Every tested crop is brought through one chain first, scaled down to 150 to
+220 px and back and encoded as JPEG of quality 60 to 95, so that what tells sources apart by their files is
+gone. Epoch, calibration and threshold come from val, without what is left out.
 With a frozen trunk all trainings share its readings. Stopped, it goes on where it was.
 """
 
@@ -15,6 +17,7 @@ import argparse
 import dataclasses
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from faceauth.console import configure_logging
 from faceauth.decisions.calibration import CERTAINTY, apply_calibration
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import p_fake_of_logits
+from faceauth.intake.faces.equal import Chain, equalise_crop
 from faceauth.intake.manifest import (
     PARQUET_NAME,
     XLSX_NAME,
@@ -50,6 +54,8 @@ log = logging.getLogger("faceauth.left_out")
 
 FOLDS = 3
 FORGED = "forged_"
+# The chain that every tested crop goes through.
+ALIKE = partial(equalise_crop, chain=Chain(side_px=(150, 220), jpeg_quality=(60, 95)))
 # Where scores are moved so that all detectors have one threshold.
 THRESHOLD = 0.5
 
@@ -168,8 +174,9 @@ def judge(
     detector, card = load_checkpoint(checkpoint)
     if settings.detector.freeze == "trunk":
         folder = Path(settings.data.readings or "")
-        place = view_folder(detector, folder, augment={}, seed=settings.seed, view=0)
-        keep_readings(detector, rows, manifest, place, workers=settings.data.workers)
+        plain = view_folder(detector, folder, augment={}, seed=settings.seed, view=0)
+        place = plain.with_name(f"equal-{plain.name}")
+        keep_readings(detector, rows, manifest, place, alter=ALIKE, workers=settings.data.workers)
         probe = detector.model.get_submodule(probe_name(detector)).eval()
         with torch.inference_mode():
             logits = [probe(batch["readings"]) for batch in plain_reading_loader(rows, place, batch_size=64)]
@@ -183,7 +190,7 @@ def judge(
             p_fake=p_fake_of_logits(torch.cat(logits)).numpy(),
         )
     else:
-        scores, _ = score_rows(detector, rows, manifest, workers=settings.data.workers)
+        scores, _ = score_rows(detector, rows, manifest, workers=settings.data.workers, alter=ALIKE)
     scores = apply_calibration(scores, card.calibration)
     bounds = (CERTAINTY, 1 - CERTAINTY)
     distance = logit(np.clip(scores.p_fake, *bounds)) - logit(np.clip(card.threshold["value"], *bounds))

@@ -7,7 +7,7 @@ turns. Readings are kept by the crop's name, so that trainings on parts of a man
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -156,7 +156,7 @@ def keep_readings(
     manifest: Manifest,
     place: Path,
     *,
-    alter: ViewOfCrop | None = None,
+    alter: Callable[[np.ndarray], np.ndarray] | None = None,
     workers: int = 0,
     batch_size: int = 16,
     device: str | torch.device = "cpu",
@@ -169,7 +169,7 @@ def keep_readings(
         rows: Usable rows.
         manifest: Where their crops lie.
         place: Folder of the view.
-        alter: Makes the view of a crop; None for the crop as it is.
+        alter: Makes the view of a crop, such as `ViewOfCrop`; None for the crop as it is.
         workers: Processes that read and augment crops beside the network.
         batch_size: Crops a step.
         device: A torch device.

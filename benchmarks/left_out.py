@@ -6,11 +6,12 @@ The protocol behind the figures of the embedded detector. For each generator, a 
 train split without it, and judges the reals of the test split and those fakes of the generator that share no
 group (person, video, swap pair) with anything that it learnt from. A source that is too small to be in the
 test split is dealt into folds by group, and each fold is tested by a detector of its own. For each collection
-of ordinary photographs, one detector learns without it and judges it. Forgeries (`forged_...`) are training
-material: they are never tested. Every tested crop is brought through one chain first, scaled down to 150 to
-220 px and back and encoded as JPEG of quality 60 to 95, so that what tells sources apart by their files is
-gone. Epoch, calibration and threshold come from val, without what is left out.
-With a frozen trunk all trainings share its readings. Stopped, it goes on where it was.
+of ordinary photographs, one detector learns without it, and without forgeries of it, and judges it.
+
+Forgeries (`forged_...`) are training material: they are never tested. Every tested crop is brought through
+one chain first, scaled down to 150 to 220 px and back and encoded as JPEG of quality 60 to 95, so that what
+tells sources apart by their files is gone. Epoch, calibration and threshold come from val, without what is
+left out. With a frozen trunk all trainings share its readings. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -99,22 +100,25 @@ def leave_out(settings: TrainSettings, arguments: argparse.Namespace) -> None:
     for number, (name, fold) in enumerate(trainings):
         path = arguments.output / "scores" / f"{name}-{fold}.csv"
         if not path.exists():
+            manifest_of = (
+                folds[fold] if name in tested else without_forgeries_of(name, folds[fold], arguments.output)
+            )
             log.info("%d of %d: without %s, fold %d", number + 1, len(trainings), name, fold)
             own = dataclasses.replace(
                 settings,
                 data=dataclasses.replace(
                     settings.data,
-                    manifest=str(folds[fold].root),
+                    manifest=str(manifest_of.root),
                     folders=tuple(sorted((names[FAKE] | names[REAL]) - {name})),
                 ),
                 output=str(arguments.output / "runs" / f"{name}-{fold}"),
             )
-            rows = find_unseen(folds[fold], name, is_generator=name in tested)
+            rows = find_unseen(manifest_of, name, is_generator=name in tested)
             if name in small:
                 # Each real is judged once, by the detector of one of the folds.
                 rows = [row for row in rows if row.folder in small or _fold_of(row) == fold]
             rows = select_at_most(rows, most=arguments.most_tested, seed=settings.seed)
-            write_scores(judge(train(own), rows, folds[fold], own), path)
+            write_scores(judge(train(own), rows, manifest_of, own), path)
         parts.append((name, read_scores(path)))
     table = LeftOutScores(
         left_out=np.concatenate([np.full(len(scores), name, dtype=object) for name, scores in parts]),
@@ -140,17 +144,34 @@ def make_fold(manifest: Manifest, fold: int, small: set[str], folder: Path) -> M
         small: Sources that the test split has nothing of.
         folder: Where it shall be.
     """
+    rows = [row for split in (TRAIN, VAL, TEST) for row in manifest.in_split(split)]
+    moved = sorted({_group(row) for row in rows if row.folder in small})
+    moved = sorted(moved, key=lambda name: order_key(name, 0))[fold::FOLDS]
+    return _linked(
+        manifest,
+        [dataclasses.replace(row, split=TEST) if _group(row) in moved else row for row in rows],
+        folder,
+    )
+
+
+def without_forgeries_of(collection: str, manifest: Manifest, output: Path) -> Manifest:
+    """Writes a prepared folder without the forgeries that were made from a collection's reals.
+
+    Who has never seen a collection has not seen forgeries of it, which would make its look one of fakes.
+    """
+    rows = [row for split in (TRAIN, VAL, TEST) for row in manifest.in_split(split)]
+    tied = {_group(row) for row in rows if row.folder == collection}
+    kept = [row for row in rows if not (row.folder.startswith(FORGED) and _group(row) in tied)]
+    return _linked(manifest, kept, output / f"without-{collection}")
+
+
+def _linked(manifest: Manifest, rows: list[ManifestRow], folder: Path) -> Manifest:
     if not (folder / PARQUET_NAME).exists():
         folder.mkdir(parents=True, exist_ok=True)
         for entry in manifest.root.iterdir():
             if entry.name not in (PARQUET_NAME, XLSX_NAME) and not (folder / entry.name).exists():
                 (folder / entry.name).symlink_to(entry.resolve())
-        rows = [row for split in (TRAIN, VAL, TEST) for row in manifest.in_split(split)]
-        moved = sorted({_group(row) for row in rows if row.folder in small})
-        moved = sorted(moved, key=lambda name: order_key(name, 0))[fold::FOLDS]
-        write_manifest(
-            (dataclasses.replace(row, split=TEST) if _group(row) in moved else row for row in rows), folder
-        )
+        write_manifest(rows, folder)
     return read_manifest(folder)
 
 

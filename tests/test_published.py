@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,14 @@ def test_every_published_threshold_comes_out_again_with_what_it_does(rederived):
         rates = f"{rate(facts['recall_fake'])} | {rate(facts['recall_real'])}"
         row = f"| `{facts['rule']}` | {format_value(facts['value'])} | {bounds} | {rates} |"
         assert row in PAGE, row
+
+
+def test_the_embedded_detectors_figures_follow_from_the_scores_in_the_repository():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from embedded_figures import derive, format_figures
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs" / "embedded.md").read_text("utf-8")
+    document = derive(ROOT / "docs" / "scores" / "embedded.parquet", own={"stylegan": ("ffhq",)})
+    assert format_figures(document) in page

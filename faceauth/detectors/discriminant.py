@@ -14,8 +14,9 @@ from sklearn.utils.extmath import randomized_svd
 
 from faceauth.labels import FAKE
 
-# Chosen among 0 to 1, of 64 to 1,024, and of 0.0001 to 0.1, in trainings without one generator each.
-WHITENING = 0.65
+# Chosen among 0 to 1, 64 to 1,024, and 0.0001 to 0.1, in trainings without one generator, and without one
+# generator and one collection, each (docs/embedded.md).
+WHITENING = 0.5
 COMPONENTS = 512
 RIDGE = 0.1
 

@@ -17,7 +17,7 @@ from faceauth.errors import DetectorError
 EMBEDDED_NAME = "embedded"
 # Of packed.safetensors in faceauth/embedded. It guards against damage, not against malice: whoever can change
 # that file can change this line as well.
-EMBEDDED_SHA256 = "b5c186491c1e496a015477111df04832b5c43d74a917e7b5c22d0bce6d20dd82"
+EMBEDDED_SHA256 = "d3e87c59014d971c77c3507ab01475f8036658ec859d9495f6c8c89f40884767"
 
 _REINSTALL = "Install it again: pip install --force-reinstall --no-deps faceauth"
 _loading = threading.Lock()

@@ -39,6 +39,14 @@ from peer_tables import format_document
 AUROC = METRICS.get("auroc")
 
 
+@pytest.fixture(autouse=True)
+def _threads_stay_as_they_were():
+    """Loading a detector sets the threads of the whole process, on which other tests' last digits depend."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 def table(rows, *, paths=None):
     """Scores from (folder, target, p_fake, group)."""
     folder, target, p_fake, group = zip(*rows, strict=True)

@@ -1,5 +1,6 @@
 """Frozen trunks: what is read once, where it is kept, and that a head learns from it as from the crops."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,12 +12,13 @@ from safetensors.torch import load_file
 from faceauth.config import load_config
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import build_detector
-from faceauth.errors import DetectorError
-from faceauth.intake.manifest import read_manifest
+from faceauth.errors import DetectorError, InputError
+from faceauth.intake.manifest import read_manifest, write_manifest
 from faceauth.scoring.score import score_rows
 from faceauth.train import train
 from faceauth.training import frozen
 from faceauth.training.frozen import Readings, ViewOfCrop, keep_readings, probe_name, read_trunk, view_folder
+from faceauth.training.run_folder import save_progress
 from faceauth.training.settings import TrainSettings
 
 TINY_TOWER = {
@@ -204,3 +206,56 @@ def test_a_frozen_run_names_the_generators_that_it_knows(finished):
 def test_without_augmentation_there_is_only_the_plain_view(planted, tmp_path):
     train(settings_for(planted, tmp_path / "run", "data.augment={}", "epochs=1"))
     assert len(list((tmp_path / "run/readings").iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"cut", b"\x93NUMPY\x01\x00cut"])
+def test_a_damaged_chunk_is_one_message_that_says_what_to_remove(planted, tmp_path, content):
+    detector, manifest = tiny_clip(), read_manifest(planted)
+    rows = manifest.in_split("train")
+    keep_readings(detector, rows, manifest, tmp_path)
+    index = next(tmp_path.glob("*.json"))
+    index.with_suffix(".npy").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        Readings(tmp_path)
+    assert str(index) in str(caught.value.hint)
+    index.unlink()
+    keep_readings(detector, rows, manifest, tmp_path)
+    kept = Readings(tmp_path)
+    assert all(row in kept for row in rows)
+
+
+def test_a_frozen_run_stopped_between_epochs_ends_like_one_never_stopped(planted, tmp_path, monkeypatch):
+    train(settings_for(planted, tmp_path / "whole", "epochs=3"))
+    saved = []
+
+    def stop_after_one(*arguments):
+        save_progress(*arguments)
+        saved.append(1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("faceauth.train.save_progress", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings_for(planted, tmp_path / "stopped", "epochs=3"))
+    train(settings_for(planted, tmp_path / "stopped", "epochs=3"))
+    whole, stopped = (
+        load_file(tmp_path / run / "checkpoint/model.safetensors") for run in ("whole", "stopped")
+    )
+    assert saved == [1]
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+@pytest.mark.parametrize("freeze", ["trunk", "nothing"])
+def test_reals_and_their_forgeries_alone_can_be_learnt_from(tmp_path, freeze):
+    whole = read_manifest(write_planted_manifest(tmp_path / "prepared", groups=20))
+    write_manifest(
+        [
+            dataclasses.replace(row, folder=row.folder if row.target else f"forged_{row.folder}")
+            for row in whole.rows
+        ],
+        tmp_path / "prepared",
+    )
+    train(settings_for(tmp_path / "prepared", tmp_path / "run", "epochs=1", f"detector.freeze={freeze}"))
+    _, card = load_checkpoint(tmp_path / "run")
+    assert card.attribution["generators"] == []
+    assert "forgeries" in card.attribution["reason"]

@@ -36,6 +36,8 @@ def learn_generators(
 ) -> None:
     """Embeds fakes of each known generator, fits the attribution, and adds it to the card.
 
+    Where there are no fakes but forgeries, nobody is named, and the card says why.
+
     Args:
         checkpoint: A checkpoint folder; its card is replaced.
         rows: Usable rows of `train` and `val`.
@@ -44,16 +46,21 @@ def learn_generators(
         workers: Processes that read crops.
     """
     detector, card = load_checkpoint(checkpoint)
-    features, generators = {}, {}
-    for split in (TRAIN, VAL):
-        fakes = _some_fakes(rows[split])
-        generators[split] = [row.folder for row in fakes]
-        if views is not None:
-            features[split] = embed_readings(detector, fakes, views[split])
-        elif fakes:
-            device = best_device()
-            features[split] = score_rows(detector, fakes, manifest, workers=workers, device=device)[1]
-    entry = fit_attribution(features[TRAIN], generators[TRAIN], features[VAL], generators[VAL])
+    fakes = {split: _some_fakes(rows[split]) for split in (TRAIN, VAL)}
+    if all(fakes.values()):
+        features, generators = {}, {}
+        for split, some in fakes.items():
+            generators[split] = [row.folder for row in some]
+            if views is not None:
+                features[split] = embed_readings(detector, some, views[split])
+            else:
+                _, features[split] = score_rows(
+                    detector, some, manifest, workers=workers, device=best_device()
+                )
+        entry = fit_attribution(features[TRAIN], generators[TRAIN], features[VAL], generators[VAL])
+    else:
+        empty = next(split for split, some in fakes.items() if not some)
+        entry = {"generators": [], "reason": f"the {empty} split has no fakes but forgeries"}
     write_json(checkpoint / CARD_NAME, asdict(replace(card, attribution=entry)))
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from faceauth.console import progress
 from faceauth.degradations.degrade import degrade
 from faceauth.detectors.detector import Detector
-from faceauth.errors import DetectorError
+from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.training.batches import BalancedSampler, batches_of, plain_loader
@@ -98,6 +98,9 @@ class Readings:
 
     Args:
         folder: Where chunks of this trunk, view and augmentation lie.
+
+    Raises:
+        InputError: A chunk is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -124,8 +127,17 @@ class Readings:
         self._open(self.folder / f"{name}.json")
 
     def _open(self, index: Path) -> None:
-        keys = read_json(index)["crops"]
-        self._chunks.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
+        try:
+            keys = read_json(index)["crops"]
+            chunk = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+            if chunk.ndim != 2 or len(chunk) != len(keys):
+                raise ValueError(f"{len(keys)} crops, and readings of shape {chunk.shape}")
+        except (OSError, EOFError, InputError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"The readings of {index} cannot be used: {error}.",
+                f"They are damaged: remove {index}, and they are read again.",
+            ) from error
+        self._chunks.append(chunk)
         self._place |= {key: (len(self._chunks) - 1, place) for place, key in enumerate(keys)}
 
 

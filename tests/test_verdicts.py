@@ -19,7 +19,8 @@ from test_detectors import save as save_checkpoint
 from test_detectors import some_card, tiny
 
 import faceauth
-from faceauth.decisions.attribution import UNKNOWN, attribute, check_attribution, fit_attribution
+from faceauth.decisions.attribution import UNKNOWN, attribute, check_attribution
+from faceauth.decisions.attribution_fit import fit_attribution
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import scores_and_features
 from faceauth.errors import DetectorError, InputError, UsageError

@@ -22,9 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
 from faceauth.errors import DetectorError, InputError
 from faceauth.labels import REAL, TEST, VAL
@@ -209,6 +207,8 @@ def _fit_line(
     logits: np.ndarray, aims: np.ndarray, weights: np.ndarray, *, with_offset: bool
 ) -> tuple[float, float]:
     """Finds slope and offset of the logits with the least cross entropy; the problem is convex."""
+    # Whoever applies a calibration need not wait for what fits one; nor below.
+    from scipy.optimize import minimize
 
     def loss_and_gradient(line: np.ndarray) -> tuple[float, np.ndarray]:
         lifted = line[0] * logits + line[1]
@@ -288,5 +288,7 @@ def apply_isotonic(logits: np.ndarray, parameters: Parameters) -> np.ndarray:
 @_method("isotonic", apply=apply_isotonic)
 def fit_isotonic(logits: np.ndarray, aims: np.ndarray, weights: np.ndarray) -> Parameters:
     """Finds the knots of the rising curve that is closest to the aims."""
+    from sklearn.isotonic import IsotonicRegression
+
     curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(logits, aims, weights)
     return {"logits": curve.X_thresholds_.tolist(), "p_fake": curve.y_thresholds_.tolist()}

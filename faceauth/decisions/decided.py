@@ -21,7 +21,7 @@ class Decided:
             rule could not answer.
         calibration: Turns the network's scores into those that the others are for.
         unsure: Scores with which a face may be either.
-        attribution: What `faceauth.decisions.attribution.fit_attribution` made; empty in older cards.
+        attribution: What `faceauth.decisions.attribution_fit.fit_attribution` made; empty in older cards.
     """
 
     threshold: Threshold

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceauth.decisions.attribution import fit_attribution
+from faceauth.decisions.attribution_fit import fit_attribution
 from faceauth.detectors.checkpoint import CARD_NAME, load_checkpoint
 from faceauth.detectors.detector import Detector
 from faceauth.files import write_json

@@ -12,10 +12,10 @@ import typer
 
 import faceauth
 from faceauth.command import app
-from faceauth.commands import data, judging, learning, measuring
+from faceauth.commands import data, judging, learning, measuring, serving
 
 # In the order of the help; importing a module has registered its verbs.
-VERBS = (data, judging, learning, measuring)
+VERBS = (data, judging, serving, learning, measuring)
 
 
 def _show_version(wanted: bool) -> None:

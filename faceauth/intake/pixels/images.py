@@ -59,6 +59,10 @@ class UnreadableImageError(InputError):
     """A file that is empty, broken, too large or no image; the message is the reason, for one row."""
 
 
+class TooManyPixelsError(UnreadableImageError):
+    """An image, or a frame of a video, that has more pixels than are read."""
+
+
 @dataclass(frozen=True)
 class SourceImage:
     """A decoded image, and what its file was like.
@@ -137,7 +141,9 @@ def read_image(path: Path, *, draft_side_px: int | None = None) -> SourceImage:
     return decode_image(content, draft_side_px=draft_side_px)
 
 
-def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceImage:
+def decode_image(
+    content: bytes, *, draft_side_px: int | None = None, max_pixels: int = MAX_PIXELS
+) -> SourceImage:
     """Decodes the bytes of an image file; see `read_image`.
 
     Args:
@@ -145,11 +151,13 @@ def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceI
         draft_side_px: A JPEG whose longer side is at least twice as long is decoded at a half, a quarter or
             an eighth of its size, still at least so long. It takes a third of the time, and shows whether
             the file is whole; no crop is ever cut from it.
+        max_pixels: Larger images are refused before they are decoded.
 
     Returns:
         The pixels with the facts of the file.
 
     Raises:
+        TooManyPixelsError: The image is too large.
         UnreadableImageError: The bytes are no image that can be decoded.
     """
     try:
@@ -157,10 +165,10 @@ def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceI
             # The pixel count is checked below, against our own limit.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_readable_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UnreadableImageError(
+                if image.width * image.height > max_pixels:
+                    raise TooManyPixelsError(
                         f"the image has {image.width:,} x {image.height:,} pixels; "
-                        f"at most {MAX_PIXELS:,} are read"
+                        f"at most {max_pixels:,} are read"
                     )
                 n_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
                 jpeg_quality = estimate_jpeg_quality(image)
@@ -172,8 +180,8 @@ def decode_image(content: bytes, *, draft_side_px: int | None = None) -> SourceI
         raise
     except Image.DecompressionBombError as error:
         # Pillow gives up at twice its own limit, before the size can be asked for.
-        raise UnreadableImageError(
-            f"the image has too many pixels; at most {MAX_PIXELS:,} are read"
+        raise TooManyPixelsError(
+            f"the image has too many pixels; at most {max_pixels:,} are read"
         ) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError("the file is not an image that can be decoded") from error

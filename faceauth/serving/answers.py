@@ -93,6 +93,7 @@ class ModelsAnswer(BaseModel):
     models: list[Model]
     limits: LimitsAnswer
     can: Annotated[dict[str, bool], Field(description="`videos`: whether videos can be read.")]
+    warnings: Annotated[dict[str, str], Field(description="What the warnings of records mean.")]
 
 
 class HealthAnswer(BaseModel):

@@ -33,16 +33,18 @@ from faceauth.serving.looking import Look
 from faceauth.serving.refusals import RefusedError, error_json, too_busy
 from faceauth.serving.team import Judged, Team
 from faceauth.serving.uploads import Upload, receive_uploads
-from faceauth.verdicts.verdict import Verdict
+from faceauth.verdicts.verdict import WARNINGS, Verdict
 
 log = logging.getLogger(__name__)
 
 USUAL_FRAMES = 16
-ASSETS = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
+PAGE = "page.html"
 REFUSALS = {
     400: "The request broke off or is malformed.",
     401: "The token is missing or wrong.",
@@ -93,6 +95,7 @@ def make_app(team: Team, limits: Limits, model: Model) -> FastAPI:
             **{name: value for name, value in asdict(limits).items() if name in LimitsAnswer.model_fields}
         ),
         can={"videos": can_read_videos()},
+        warnings=WARNINGS,
     )
     _answer_errors(app)
     _serve_page(app)
@@ -225,17 +228,17 @@ async def _until_gone(request: Request) -> None:
 
 def _serve_page(app: FastAPI) -> None:
     folder = resources.files("faceauth.serving") / "assets"
-    files = {name: (folder / name).read_bytes() for name in (*ASSETS, "page.html")}
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return Response(files["page.html"], media_type="text/html; charset=utf-8")
+        return Response(files[PAGE], media_type=MEDIA_TYPES[".html"])
 
     @app.get("/assets/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
-        if name not in ASSETS:
+        if name not in files:
             raise HTTPException(404)
-        return Response(files[name], media_type=ASSETS[name])
+        return Response(files[name], media_type=MEDIA_TYPES[Path(name).suffix])
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -1,32 +1,28 @@
-"""What the server says of its detector, from the checkpoint's card."""
+"""What the server says of its detector, from the card."""
 
 from pathlib import Path
 
 from faceauth.decisions.decided import read_decided
 from faceauth.detectors.card import Card
-from faceauth.detectors.embedded import checkpoint_of
-from faceauth.detectors.folder import CARD_NAME
-from faceauth.files import read_json
 from faceauth.serving.answers import Band, Model, Threshold
 
 
-def describe_model(model: str | Path, *, is_searching: bool) -> Model:
-    """Reads what a detector says of itself.
+def describe_model(card: Card, name: str, *, is_searching: bool) -> Model:
+    """Returns what a detector says of itself.
 
     Args:
-        model: A checkpoint or run folder, or `embedded`.
+        card: Its card.
+        name: What it was called on the command line.
         is_searching: Whether the server looks for faces.
 
     Raises:
-        DetectorError: There is no such checkpoint, or its card was damaged.
+        DetectorError: The card was damaged.
     """
-    folder = checkpoint_of(Path(model))
-    card = Card(**read_json(folder / CARD_NAME))
-    decided = read_decided(card, model)
+    decided = read_decided(card, name)
     band = decided.unsure
     return Model(
         # A folder's name, not where it lies.
-        name=Path(model).name,
+        name=Path(name).name,
         detector=card.detector,
         threshold=Threshold(
             value=decided.threshold.value,

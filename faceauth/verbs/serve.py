@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from faceauth.errors import MissingExtraError, UsageError
 from faceauth.intake.pipeline.workers import usable_cores
+from faceauth.runtimes.choose import open_network
 from faceauth.serving.limits import Limits
-from faceauth.verdicts.judge import load_judge
+from faceauth.verdicts.judge import Judge
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,13 @@ def serve(settings: ServeSettings) -> None:
             log.warning(
                 "%s can be reached from other machines, and asks for no token; --token sets one", settings.host
             )
-        judge = load_judge(settings.model, device=settings.device, is_crops=settings.is_crops)
-        model = describe_model(settings.model, is_searching=judge.is_searching)
+        network, card = open_network(settings.model, device=settings.device)
+        judge = Judge(network, card, name=settings.model, is_crops=settings.is_crops)
+        model = describe_model(card, settings.model, is_searching=judge.is_searching)
         team = Team(judge, settings.limits, workers=settings.workers or max(1, usable_cores()))
         try:
             team.start()
-            log.info("%s, on %s; Ctrl-C ends it", judge.name, judge.device)
+            log.info("%s, by %s; Ctrl-C ends it", judge.name, network.runs_on)
             app = Guard(
                 make_app(team, settings.limits, model),
                 hosts=(settings.host, *settings.allowed_hosts),

@@ -15,7 +15,7 @@ from faceauth.detectors import hub as hub_module
 from faceauth.detectors.detector import p_fake_of_logits
 from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
 from faceauth.detectors.hub import HubModel, fetch_checkpoint, parse_hub_id
-from faceauth.detectors.hub_upload import plan_upload, push
+from faceauth.detectors.hub_upload import plan_upload, upload_files
 from faceauth.errors import DetectorError, UsageError
 
 NAME = "ann/detector"
@@ -175,7 +175,7 @@ def test_a_config_that_is_none_is_refused(hub, checkpoint, content):
 
 @pytest.mark.usefixtures("logged_in")
 def test_what_is_uploaded_comes_back_and_holds_nothing_private(hub, checkpoint):
-    url = push(plan_upload(checkpoint, NAME))
+    url = upload_files(plan_upload(checkpoint, NAME))
     repository = hub.repositories[NAME]
     files = repository.commits[url.rsplit("/", 1)[1]]
     assert repository.is_private
@@ -193,7 +193,7 @@ def test_what_is_uploaded_comes_back_and_holds_nothing_private(hub, checkpoint):
 @pytest.mark.usefixtures("logged_in")
 def test_weights_of_another_format_are_replaced_and_strangers_files_stay(hub, checkpoint):
     hub.add(NAME, {"packed.safetensors": b"old", "export.json": b"{}", "notes.txt": b"mine"}, is_private=True)
-    push(plan_upload(checkpoint, NAME))
+    upload_files(plan_upload(checkpoint, NAME))
     files = list(hub.repositories[NAME].commits.values())[-1]
     assert "packed.safetensors" not in files
     assert "export.json" not in files
@@ -204,20 +204,20 @@ def test_weights_of_another_format_are_replaced_and_strangers_files_stay(hub, ch
 def test_nothing_becomes_public_by_accident(hub, checkpoint):
     hub.add(NAME, {"notes.txt": b""})
     with pytest.raises(DetectorError, match=r"there and public.*--public"):
-        push(plan_upload(checkpoint, NAME))
+        upload_files(plan_upload(checkpoint, NAME))
     assert len(hub.repositories[NAME].commits) == 1
-    push(plan_upload(checkpoint, NAME, is_public=True))
-    push(plan_upload(checkpoint, "ann/new", is_public=True))
+    upload_files(plan_upload(checkpoint, NAME, is_public=True))
+    upload_files(plan_upload(checkpoint, "ann/new", is_public=True))
     assert not hub.repositories["ann/new"].is_private
 
 
 def test_without_a_login_or_a_network_an_upload_is_one_message(hub, checkpoint, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(DetectorError, match=r"not logged in.*hf auth login"):
-        push(plan_upload(checkpoint, NAME))
+        upload_files(plan_upload(checkpoint, NAME))
     hub.close()
     with pytest.raises(DetectorError, match="cannot be reached"):
-        push(plan_upload(checkpoint, NAME))
+        upload_files(plan_upload(checkpoint, NAME))
 
 
 def test_a_detector_goes_nowhere_without_its_card_or_with_a_path_of_this_machine(hub, tmp_path):
@@ -254,3 +254,33 @@ def test_the_embedded_detectors_own_folder_could_be_uploaded():
     assert "packed.safetensors" in upload.files
     assert hub_module.HUB_NAMES[0] in upload.files
     assert min(upload.sizes().values()) > 0
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_the_command_says_what_it_would_push_and_pushes_it(hub, checkpoint, run_cli):
+    words = ("export", "--model", checkpoint, "--push-to-hub", NAME)
+    done = run_cli(*words, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert "would be pushed to ann/detector, for its owner alone" in done.stdout
+    assert "model.safetensors" in done.stdout
+    assert "test_reads" not in done.stdout
+    assert hub.asked == []
+    document = json.loads(run_cli(*words, "--json").stdout)["pushed"]
+    assert document["commit_url"].startswith(hub.url)
+    assert not document["public"]
+    assert set(document["files"]) < set(list(hub.repositories[NAME].commits.values())[-1])
+
+
+def test_a_smaller_format_is_pushed_in_the_same_command(hub, checkpoint, tmp_path, run_cli):
+    words = ("export", "--model", checkpoint, "--output", tmp_path / "small", "--push-to-hub", NAME)
+    done = run_cli(*words, "--dry-run", "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["format"] == "packed"
+    assert {"packed.safetensors", "export.json"} < set(document["pushed"]["files"])
+    assert b"source" not in plan_upload(tmp_path / "small", NAME).files["export.json"]
+
+
+@pytest.mark.parametrize("words", [(), ("--public", "--output", "x"), ("--dry-run", "--output", "x")])
+def test_options_about_pushing_want_something_to_push(checkpoint, run_cli, words):
+    assert run_cli("export", "--model", checkpoint, *words).exit_code == 2

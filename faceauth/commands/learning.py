@@ -168,7 +168,12 @@ def models(as_json: AsJson = False, quiet: Quiet = False) -> None:
 @verb
 def export(
     model: Model,
-    output: Output,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder to write to; not needed to push what is there.", show_default=False
+        ),
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="packed: weights as small integers, for FaceAuth.")
     ] = "packed",
@@ -177,34 +182,67 @@ def export(
     batch_size: BatchSize = 32,
     workers: Workers = 2,
     limit: Limit = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to-hub",
+            metavar="ORG/NAME",
+            help="Upload what was written, or without --output the checkpoint itself, with your own login.",
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Everybody may see what is pushed; else only its owner.")
+    ] = False,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be pushed, and push nothing.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a detector in another format, and say how far it answers the same.
+    """Write a detector in another format, say how far it answers the same, and share it.
 
     Example: faceauth export --model runs/first --format packed --manifest prepared/ --output small/
     """
-    from faceauth.detectors.export import ExportSettings
-    from faceauth.verbs.evaluate import ScoringSettings
-    from faceauth.verbs.export import export, format_parity
+    if output is None and push_to_hub is None:
+        raise UsageError("There is nothing to do.", "Give --output DIR, --push-to-hub ORG/NAME, or both.")
+    if push_to_hub is None and (public or dry_run):
+        raise UsageError(
+            "--public and --dry-run are about what is pushed.", "Give --push-to-hub ORG/NAME, too."
+        )
+    document: dict[str, Any] = {}
+    if output is not None:
+        from faceauth.detectors.export import ExportSettings
+        from faceauth.verbs.evaluate import ScoringSettings
+        from faceauth.verbs.export import export, format_parity
 
-    document = export(
-        model,
-        output,
-        format_name=format_,
-        settings=ExportSettings(bits=bits),
-        manifest_path=manifest,
-        scoring=ScoringSettings(batch_size=batch_size, workers=workers, limit=limit),
-        overwrite=overwrite,
-    )
+        document = export(
+            model,
+            output,
+            format_name=format_,
+            settings=ExportSettings(bits=bits),
+            manifest_path=manifest,
+            scoring=ScoringSettings(batch_size=batch_size, workers=workers, limit=limit),
+            overwrite=overwrite,
+        )
+        if not as_json:
+            if document["parity"] is not None:
+                print_table(["on the same crops of val", "value", "95 % interval"], format_parity(document))
+                print()
+            print(output)
+    if push_to_hub is not None:
+        from faceauth.detectors.embedded import checkpoint_of
+        from faceauth.verbs.push import describe_push, push
+
+        document["pushed"] = push(
+            output or checkpoint_of(model), push_to_hub, is_public=public, dry_run=dry_run
+        )
+        if not as_json:
+            for line in describe_push(document["pushed"]):
+                print(line)
     if as_json:
         print_json(document)
-        return
-    if document["parity"] is not None:
-        print_table(["on the same crops of val", "value", "95 % interval"], format_parity(document))
-        print()
-    print(output)
 
 
 def _overrides(set_: list[str] | None, flags: dict[str, Any]) -> list[str]:

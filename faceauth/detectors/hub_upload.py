@@ -101,7 +101,7 @@ def plan_upload(checkpoint: Path, repo_id: str, *, is_public: bool = False) -> U
     return Upload(repo_id, is_public, files)
 
 
-def push(upload: Upload) -> str:
+def upload_files(upload: Upload) -> str:
     """Uploads in one commit, with the login of `hf auth login`.
 
     The repository is made where there is none. Files of ours that lie there and are not part of the upload,

@@ -262,7 +262,9 @@ def test_two_hundred_at_once_hostile_ones_among_them_are_answered_in_bounded_mem
 
 def test_with_a_token_only_the_page_and_health_are_open(tmp_path, checkpoint):
     token = "correct-horse"
-    with running(tmp_path, "--model", checkpoint, "--no-detect", "--workers", 1, FACEAUTH_TOKEN=token) as served:
+    with running(
+        tmp_path, "--model", checkpoint, "--no-detect", "--workers", 1, FACEAUTH_TOKEN=token
+    ) as served:
         for path in ("/", "/assets/page.js", "/health", "/openapi.json"):
             assert httpx.get(served.url + path).status_code == 200, path
         refused = httpx.get(f"{served.url}/models")
@@ -283,6 +285,9 @@ def test_ctrl_c_ends_it_with_130_and_a_taken_port_is_one_message(tmp_path, check
             [sys.executable, "-m", "faceauth", "serve", "--port", port], capture_output=True, text=True
         )
         assert (again.returncode, again.stdout) == (2, "")
-        assert again.stderr == f"faceauth: Port {port} of 127.0.0.1 is in use. Choose another one: --port 0 takes any.\n"
+        assert (
+            again.stderr
+            == f"faceauth: Port {port} of 127.0.0.1 is in use. Choose another one: --port 0 takes any.\n"
+        )
         assert served.end(signal.SIGINT) == 130
         assert "Traceback" not in served.errors.read_text()

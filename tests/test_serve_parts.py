@@ -50,7 +50,13 @@ def test_every_format_that_is_read_is_known_by_its_first_bytes(form):
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp4", "libx264"), ("a.mov", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.mpg", "mpeg2video")],
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.avi", "mpeg4"),
+        ("a.mpg", "mpeg2video"),
+    ],
 )
 def test_videos_are_known_by_their_first_bytes_and_read_under_a_name_of_ours(tmp_path, name, codec):
     content = save_video(tmp_path / name, grey_frames(30, width=96, height=96), codec=codec).read_bytes()
@@ -154,7 +160,14 @@ def test_an_address_in_use_or_elsewhere_is_one_message():
 
 @pytest.mark.parametrize(
     ("host", "answer"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("box", False),
+    ],
 )
 def test_it_is_known_which_addresses_others_can_reach(host, answer):
     assert is_this_machine_only(host) is answer
@@ -174,7 +187,15 @@ def test_names_that_were_allowed_are_answered_and_errors_of_the_page_tell_nothin
     async def statuses():
         transport = httpx.ASGITransport(Guard(hello, hosts=("Faces.Example",)))
         async with httpx.AsyncClient(transport=transport, base_url="http://faces.example:8000") as client:
-            hosts = ("faces.example", "FACES.example:443", "10.0.0.7:8000", "[::1]:8000", "faces.example.evil", "", "[")
+            hosts = (
+                "faces.example",
+                "FACES.example:443",
+                "10.0.0.7:8000",
+                "[::1]:8000",
+                "faces.example.evil",
+                "",
+                "[",
+            )
             return [(await client.get("/models", headers={"Host": host})).status_code for host in hosts]
 
     assert asyncio.run(statuses()) == [200, 200, 200, 200, 421, 421, 421]

@@ -4,8 +4,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from faceauth.verdicts.verdict import Verdict
-
 
 class ErrorText(BaseModel):
     """What was wrong, and what to do."""
@@ -20,17 +18,63 @@ class ErrorAnswer(BaseModel):
     error: ErrorText
 
 
+class Moment(BaseModel):
+    """What was said of a person at one time."""
+
+    timestamp_s: float
+    frame: int
+    p_fake: float
+
+
+class Record(BaseModel):
+    """A face, a picture without one, or a person of a video; the record of `faceauth predict --json`."""
+
+    path: Annotated[str | None, Field(description="What the sender called the file; null if it had no name.")]
+    status: Annotated[str, Field(description="`ok`, `no_face`, `too_small` or `unreadable`.")]
+    label: Annotated[str | None, Field(description="`fake` or `real`; null unless the status is `ok`.")]
+    p_fake: Annotated[float | None, Field(description="Calibrated, in [0, 1].")]
+    unsure: Annotated[bool | None, Field(description="Whether the face may be either.")]
+    generator: Annotated[str | None, Field(description="Of a fake: a known generator, or `unknown`.")]
+    generator_score: float | None
+    box: Annotated[list[float] | None, Field(description="x1, y1, x2, y2 in pixels of the upright picture.")]
+    p_face: Annotated[float | None, Field(description="How sure the face detector is, in [0, 1].")]
+    frame: Annotated[int | None, Field(description="Index of the frame of a video.")]
+    timestamp_s: Annotated[float | None, Field(description="When it is shown, in seconds from the start.")]
+    reason: Annotated[str, Field(description="Why there is no verdict, or what to know; mostly empty.")]
+    warnings: list[str]
+    person: Annotated[int | None, Field(description="Number of the person within the video.")]
+    kind: Annotated[str, Field(description="`face` or `person`.")]
+    n_frames: Annotated[int | None, Field(description="Of a person: frames in which the face was judged.")]
+    first_s: float | None
+    last_s: float | None
+    timeline: Annotated[list[Moment] | None, Field(description="Of a person: the scores as they are shown.")]
+
+
+class HeatMap(BaseModel):
+    """Where in a face the detector sees what speaks for fake."""
+
+    record: Annotated[int, Field(description="Index of the face's record.")]
+    square_xyxy: Annotated[
+        tuple[int, int, int, int], Field(description="The part of the upright picture that it shows.")
+    ]
+    method: str
+    summary: Annotated[str, Field(description="What the method does.")]
+    png_base64: Annotated[str, Field(description="The crop with the heat painted on, a PNG file.")]
+
+
 class JudgedFile(BaseModel):
     """One picture or video."""
 
     name: Annotated[str | None, Field(description="What the sender called it; null if it had no name.")]
     is_video: bool
-    width: Annotated[int | None, Field(description="Of the upright picture in pixels; null if it cannot be read.")]
+    width: Annotated[
+        int | None, Field(description="Of the upright picture in pixels; null if it cannot be read.")
+    ]
     height: Annotated[int | None, Field(description="Of the upright picture in pixels.")]
     note: Annotated[str, Field(description="What to know of the file, mostly empty.")]
-    records: Annotated[
-        list[Verdict],
-        Field(description="The records of `faceauth predict --json`, one a face, `path` being the name."),
+    records: Annotated[list[Record], Field(description="One a face; then, of a video, one a person.")]
+    heat_maps: Annotated[
+        list[HeatMap], Field(description="With `heatmap=1`, of the largest faces of a picture; else none.")
     ]
 
 
@@ -71,7 +115,8 @@ class Model(BaseModel):
     named_generators: Annotated[list[str], Field(description="Generators that it can name.")]
     collections: Annotated[list[str], Field(description="Collections of reals that it learned from.")]
     auroc_val: Annotated[
-        dict[str, Any] | None, Field(description="On val, which shares generators with training; value, ci95, n.")
+        dict[str, Any] | None,
+        Field(description="On val, which shares generators with training; value, ci95, n."),
     ]
     searches_faces: Annotated[bool, Field(description="False: pictures are face crops already.")]
 
@@ -92,7 +137,10 @@ class ModelsAnswer(BaseModel):
     version: str
     models: list[Model]
     limits: LimitsAnswer
-    can: Annotated[dict[str, bool], Field(description="`videos`: whether videos can be read.")]
+    can: Annotated[
+        dict[str, bool],
+        Field(description="`videos`: whether videos can be read; `heatmap`: whether heat maps can be made."),
+    ]
     warnings: Annotated[dict[str, str], Field(description="What the warnings of records mean.")]
 
 

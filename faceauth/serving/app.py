@@ -23,11 +23,13 @@ from faceauth.intake.rows import UNREADABLE
 from faceauth.serving.answers import (
     ErrorAnswer,
     HealthAnswer,
+    HeatMap,
     LimitsAnswer,
     Model,
     ModelsAnswer,
     PredictAnswer,
 )
+from faceauth.serving.heat import HeatMaker
 from faceauth.serving.limits import Limits, Room
 from faceauth.serving.looking import Look
 from faceauth.serving.refusals import RefusedError, error_json, too_busy
@@ -70,13 +72,14 @@ _BODY = {
 }
 
 
-def make_app(team: Team, limits: Limits, model: Model) -> FastAPI:
+def make_app(team: Team, limits: Limits, model: Model, heat: HeatMaker | None = None) -> FastAPI:
     """Puts the application together.
 
     Args:
         team: Who does the work; started and stopped by whoever runs the application.
         limits: The limits of the server.
         model: What the detector says of itself.
+        heat: What makes heat maps; None if there are none of this detector.
     """
     app = FastAPI(
         title="FaceAuth",
@@ -94,7 +97,7 @@ def make_app(team: Team, limits: Limits, model: Model) -> FastAPI:
         limits=LimitsAnswer(
             **{name: value for name, value in asdict(limits).items() if name in LimitsAnswer.model_fields}
         ),
-        can={"videos": can_read_videos()},
+        can={"videos": can_read_videos(), "heatmap": heat is not None},
         warnings=WARNINGS,
     )
     _answer_errors(app)
@@ -115,16 +118,25 @@ def make_app(team: Team, limits: Limits, model: Model) -> FastAPI:
         request: Request,
         frames: Annotated[
             int,
-            Query(ge=1, le=limits.max_frames, description="Frames that are taken of each video, at even times."),
+            Query(
+                ge=1, le=limits.max_frames, description="Frames that are taken of each video, at even times."
+            ),
         ] = min(USUAL_FRAMES, limits.max_frames),
+        heatmap: Annotated[
+            bool, Query(description="Also say where in the faces of pictures it sees what speaks for fake.")
+        ] = False,
     ) -> Response:
         """Judges every face of pictures and short videos, sent as a form or as the bytes of one file."""
         started = time.monotonic()
+        if heatmap and heat is None:
+            raise RefusedError(422, "Heat maps cannot be made of this detector.", "Ask without heatmap.")
         with room.sending() as claim:
             uploads = await receive_uploads(request, limits, claim)
             with room.waiting():
                 judged = await _unless_gone(
-                    request, _judge_all(team, uploads, n_frames=frames), seconds=limits.seconds
+                    request,
+                    _judge_all(team, uploads, frames, heat if heatmap else None),
+                    seconds=limits.seconds,
                 )
         answer = _answer(uploads, judged, model.name)
         n_faces = sum(len(file["records"]) for file in answer["files"])
@@ -139,8 +151,22 @@ def can_read_videos() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-async def _judge_all(team: Team, uploads: list[Upload], *, n_frames: int) -> list[Judged | RefusedError]:
-    return list(await asyncio.gather(*(_judge_one(team, upload, n_frames) for upload in uploads)))
+# What became of a file, and its heat maps.
+Outcome = tuple[Judged, list[HeatMap]]
+
+
+async def _judge_all(
+    team: Team, uploads: list[Upload], n_frames: int, heat: HeatMaker | None
+) -> list[Outcome | RefusedError]:
+    async def judge(upload: Upload) -> Outcome | RefusedError:
+        judged = await _judge_one(team, upload, n_frames)
+        if isinstance(judged, RefusedError):
+            return judged
+        if heat is None or len(judged.seen.frames) > 1:
+            return judged, []
+        return judged, await asyncio.to_thread(heat.paint, judged)
+
+    return list(await asyncio.gather(*map(judge, uploads)))
 
 
 async def _judge_one(team: Team, upload: Upload, n_frames: int) -> Judged | RefusedError:
@@ -170,29 +196,32 @@ def _refused(judged: Judged) -> RefusedError | None:
     return RefusedError(
         status,
         f"The file cannot be judged: {reason}.",
-        "Send a smaller picture." if judged.seen.is_too_large else "Open it in another program and save it again.",
+        "Send a smaller picture."
+        if judged.seen.is_too_large
+        else "Open it in another program and save it again.",
     )
 
 
-def _answer(
-    uploads: list[Upload], judged: list[Judged | RefusedError], model: str
-) -> dict[str, Any]:
-    if all(isinstance(outcome, RefusedError) for outcome in judged):
-        raise judged[0]  # type: ignore[misc]
-    files = [_file(upload, outcome) for upload, outcome in zip(uploads, judged, strict=True)]
+def _answer(uploads: list[Upload], outcomes: list[Outcome | RefusedError], model: str) -> dict[str, Any]:
+    refused = [outcome for outcome in outcomes if isinstance(outcome, RefusedError)]
+    if len(refused) == len(outcomes):
+        raise refused[0]
+    files = [_file(upload, outcome) for upload, outcome in zip(uploads, outcomes, strict=True)]
     return {"model": model, "files": files}
 
 
-def _file(upload: Upload, outcome: Judged | RefusedError) -> dict[str, Any]:
+def _file(upload: Upload, outcome: Outcome | RefusedError) -> dict[str, Any]:
     width = height = None
     note = ""
+    maps: list[HeatMap] = []
     if isinstance(outcome, RefusedError):
         verdicts = [Verdict(upload.name, UNREADABLE, reason=outcome.message)]
     else:
-        verdicts = [replace(verdict, path=upload.name) for verdict in outcome.verdicts]
-        rows = [face.row for faces in outcome.seen.frames for face in faces]
+        judged, maps = outcome
+        verdicts = [replace(verdict, path=upload.name) for verdict in judged.verdicts]
+        rows = [face.row for faces in judged.seen.frames for face in faces]
         width, height = next((row.width, row.height) for row in rows if row.status != UNREADABLE)
-        note = outcome.seen.note
+        note = judged.seen.note
     return {
         "name": upload.name,
         "is_video": not isinstance(upload.kind, RefusedError) and upload.kind.is_video,
@@ -200,6 +229,7 @@ def _file(upload: Upload, outcome: Judged | RefusedError) -> dict[str, Any]:
         "height": height,
         "note": note,
         "records": [verdict.to_json() for verdict in verdicts],
+        "heat_maps": [one.model_dump() for one in maps],
     }
 
 
@@ -262,7 +292,9 @@ def _answer_errors(app: FastAPI) -> None:
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         hint = "There are /, /predict (POST), /models, /health and /openapi.json."
-        return refuse(RefusedError(error.status_code, f"{error.detail}.", hint, headers=dict(error.headers or {})))
+        return refuse(
+            RefusedError(error.status_code, f"{error.detail}.", hint, headers=dict(error.headers or {}))
+        )
 
     async def failed(request: Request, error: Exception) -> Response:
         mistake = FaceAuthError("The detector failed.", "The server's log says why.")

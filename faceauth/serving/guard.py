@@ -1,4 +1,4 @@
-"""Who may ask: the name that the server is called by, the page that asks, and the token; headers of answers."""
+"""Who may ask: by what name, from which page, with which token; and the headers of all answers."""
 
 import ipaddress
 import secrets
@@ -36,10 +36,10 @@ SECURITY_HEADERS = {
 class Guard:
     """Stands before an application, and lets only requests through that may ask.
 
-    * The `Host` header is a number, this machine's name or one that was allowed: a stranger's page that has its
-      own name point here (DNS rebinding) cannot read what this server answers.
-    * What a browser sends from a page of another origin is refused, so that no page that one happens to have open
-      can use the server.
+    * The `Host` header is a number, this machine's name or one that was allowed: a stranger's page that has
+      its own name point here (DNS rebinding) cannot read what this server answers.
+    * What a browser sends from a page of another origin is refused, so that no page that one happens to have
+      open can use the server.
     * With a token, all but the page, `/health` and the schema asks for `Authorization: Bearer TOKEN`.
 
     Args:

@@ -21,6 +21,7 @@ from faceauth.intake.sources.video_sampling import VideoSampling, probe_video, s
 from faceauth.memory import limit_memory
 from faceauth.verdicts.cutting import CutFace, cut_decoded, cut_files
 from faceauth.verdicts.find import picture
+from faceauth.verdicts.tracks import follow_faces
 
 # What a worker may take beside what it takes when it is idle; libraries then fail instead of the machine.
 SPARE_BYTES = 1536 * 2**20
@@ -56,7 +57,7 @@ class Seen:
 
     Attributes:
         frames: For each frame, of which a picture has one, its faces, the largest first, or one entry that
-            says why there is none.
+            says why there is none; those of a video say of which person they are.
         is_too_large: Whether it was refused for its pixels.
         note: What a reader should know, mostly empty.
     """
@@ -112,9 +113,7 @@ def look_at_each(
     readable = [item for item in batch if isinstance(item, Decoded)]
     cut = iter(cut_decoded(readable, settings, detect))
     return [
-        _within_bounds([next(cut)], MAX_FACES_OF_A_PICTURE)
-        if isinstance(item, Decoded)
-        else _too_large(item)
+        _within_bounds([next(cut)], MAX_FACES_OF_A_PICTURE) if isinstance(item, Decoded) else _too_large(item)
         for item in batch
     ]
 
@@ -122,9 +121,7 @@ def look_at_each(
 def _load(
     settings: CollectSettings, max_pixels: int, load_detector: Callable[[], FaceDetector]
 ) -> Callable[[list[Look]], list[Seen]]:
-    look = functools.partial(
-        look_at_each, settings=settings, max_pixels=max_pixels, detect=load_detector()
-    )
+    look = functools.partial(look_at_each, settings=settings, max_pixels=max_pixels, detect=load_detector())
     limit_memory(SPARE_BYTES)
     return look
 
@@ -142,9 +139,7 @@ def _decoded(content: bytes, max_pixels: int) -> Decoded | TooManyPixelsError:
     return replace(item, decode=lambda: decode().image_rgb_uint8, kept_bytes=len(content))
 
 
-def _look_at_video(
-    look: Look, settings: CollectSettings, max_pixels: int, detect: FaceDetector
-) -> Seen:
+def _look_at_video(look: Look, settings: CollectSettings, max_pixels: int, detect: FaceDetector) -> Seen:
     assert look.video is not None
     try:
         with open_video(look.video) as video:
@@ -163,6 +158,7 @@ def _look_at_video(
     seen: list[list[CutFace]] = []
     for start in range(0, len(frames), BATCH_FRAMES):
         seen += cut_files(frames[start : start + BATCH_FRAMES], settings, detect)
+    (seen,) = follow_faces([seen])
     return _within_bounds(seen, max(1, MAX_FACES_OF_A_VIDEO // len(frames)))
 
 

@@ -21,6 +21,7 @@ from faceauth.serving.limits import Limits
 from faceauth.serving.looking import Look, Seen, load_looking, unseen
 from faceauth.serving.refusals import too_busy
 from faceauth.verdicts.judge import Judge
+from faceauth.verdicts.people import with_people
 from faceauth.verdicts.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Judged:
 
     Attributes:
         seen: What was seen in it.
-        verdicts: A verdict for each face, or for each frame without one, in the order of `seen.frames`.
+        verdicts: A verdict for each face, or for each frame without one, in the order of `seen.frames`; then,
+            of a video, one for each person.
     """
 
     seen: Seen
@@ -151,7 +153,8 @@ class Team:
                 verdicts = self._judge.verdicts((seen.frames for _, seen in batch), batch_size=BATCH_CROPS)
                 for job, seen in batch:
                     said = [next(verdicts) for faces in seen.frames for _ in faces]
-                    job.answer.set_result(Judged(seen, said))
+                    judged = Judged(seen, list(with_people(said, self._judge.decided)))
+                    job.answer.set_result(judged)
             except Exception as error:
                 log.exception("The detector failed")
                 for job, _ in batch:

@@ -39,7 +39,7 @@ async def receive_uploads(request: Request, limits: Limits, claim: Claim) -> lis
     """Reads the files of a request.
 
     Args:
-        request: The request: `multipart/form-data` with files in fields of any names, or the bytes of one file.
+        request: `multipart/form-data` with files in fields of any names, or the bytes of one file.
         limits: The limits of the server.
         claim: Takes the bytes as they come in.
 
@@ -118,7 +118,7 @@ async def _chunks(request: Request, limits: Limits, claim: Claim) -> AsyncGenera
         except TimeoutError as error:
             raise RefusedError(
                 408,
-                f"The request was not sent within {limits.seconds} s, or nothing came for {SILENCE_SECONDS} s.",
+                f"The request took longer than {limits.seconds} s, or nothing came for {SILENCE_SECONDS} s.",
                 "Send a smaller file, or over a faster connection.",
                 headers={"Connection": "close"},
             ) from error

@@ -3,10 +3,12 @@
 import importlib.util
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from faceauth.errors import MissingExtraError, UsageError
 from faceauth.intake.pipeline.workers import usable_cores
 from faceauth.runtimes.choose import open_network
+from faceauth.runtimes.network import ONNX_SUFFIX
 from faceauth.serving.limits import Limits
 from faceauth.verdicts.judge import Judge
 
@@ -59,6 +61,7 @@ def serve(settings: ServeSettings) -> None:
     from faceauth.serving.about import describe_model
     from faceauth.serving.app import make_app
     from faceauth.serving.guard import Guard, is_this_machine_only
+    from faceauth.serving.heat import HeatMaker
     from faceauth.serving.server import address_of, ending_with_sigterm, listen, run_until_stopped
     from faceauth.serving.team import Team
 
@@ -66,23 +69,25 @@ def serve(settings: ServeSettings) -> None:
     with ending_with_sigterm(), listen(settings.host, settings.port) as listener:
         if settings.token is None and not is_this_machine_only(settings.host):
             log.warning(
-                "%s can be reached from other machines, and asks for no token; --token sets one", settings.host
+                "%s can be reached from other machines, and asks for no token; --token sets one",
+                settings.host,
             )
         network, card = open_network(settings.model, device=settings.device)
         judge = Judge(network, card, name=settings.model, is_crops=settings.is_crops)
         model = describe_model(card, settings.model, is_searching=judge.is_searching)
+        heat = None
+        if Path(settings.model).suffix.lower() != ONNX_SUFFIX:
+            heat = HeatMaker(settings.model, judge.crop, is_searching=judge.is_searching)
         team = Team(judge, settings.limits, workers=settings.workers or max(1, usable_cores()))
         try:
             team.start()
             log.info("%s, by %s; Ctrl-C ends it", judge.name, network.runs_on)
             app = Guard(
-                make_app(team, settings.limits, model),
+                make_app(team, settings.limits, model, heat),
                 hosts=(settings.host, *settings.allowed_hosts),
                 token=settings.token,
             )
-            run_until_stopped(
-                app, listener, when_ready=lambda: print(address_of(listener), flush=True)
-            )
+            run_until_stopped(app, listener, when_ready=lambda: print(address_of(listener), flush=True))
         finally:
             team.stop()
 

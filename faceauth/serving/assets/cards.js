@@ -27,7 +27,7 @@ export function makeCard(record, { name, model, about, thumbnail, actions = [], 
   return make(
     "li",
     { class: `face ${toneOf(record)}` },
-    thumbnail ?? make("div", { class: "blank", "aria-hidden": "true" }, record.label === null ? "–" : name.replace("Face ", "")),
+    thumbnail ?? make("div", { class: "blank", "aria-hidden": "true" }, record.label === null ? "–" : name.replace(/^(Face|Person) /, "")),
     make(
       "div",
       {},

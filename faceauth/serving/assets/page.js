@@ -63,7 +63,8 @@ async function judge(file) {
   body.append("file", file, file.name || "pasted");
   try {
     const answer = await askUntilFree("predict", { method: "POST", body });
-    show(await makeResult(answer.files[0], { blob: file, about, announce }));
+    const askHeat = async () => (await askUntilFree("predict?heatmap=1", { method: "POST", body })).files[0];
+    show(await makeResult(answer.files[0], { blob: file, about, announce, askHeat }));
     announce(summary(answer.files[0]));
   } catch (error) {
     if (error.status === 401) unlock();

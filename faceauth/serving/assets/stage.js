@@ -67,7 +67,7 @@ export function drawBoxes(stage, file, entries, choose) {
         },
         on: { click: () => choose(record, box) },
       },
-      make("span", {}, `${name.replace("Face ", "")} · ${verdictPhrase(record)}`),
+      make("span", {}, `${name.replace(/^(Face|Person) /, "")} · ${verdictPhrase(record)}`),
     );
     stage.append(box);
     return box;

@@ -31,10 +31,11 @@ function about(pFake) {
 /** What the score means, in sentences. */
 export function scoreSentences(record, model) {
   if (record.p_fake === null) return [];
+  const whose = record.kind === "person" && record.n_frames > 1 ? ` It is the mean over ${record.n_frames} frames.` : "";
   const sentences = [
     model.is_calibrated
-      ? `Of 100 faces with this score, ${about(record.p_fake)} fake, if real and fake faces are equally common and of the kinds that the detector knows.`
-      : `Its score is ${record.p_fake.toFixed(2)} of 1. This detector was not calibrated, so the score is no probability.`,
+      ? `Of 100 faces with this score, ${about(record.p_fake)} fake, if real and fake faces are equally common and of the kinds that the detector knows.${whose}`
+      : `Its score is ${record.p_fake.toFixed(2)} of 1. This detector was not calibrated, so the score is no probability.${whose}`,
   ];
   if (record.unsure) sentences.push("The score lies where a face may be either: take it for no answer.");
   return sentences;
@@ -62,14 +63,15 @@ export function warningWords(name, meanings) {
 
 /** One sentence on all records of a file. */
 export function summary(file) {
-  const judged = file.records.filter((record) => record.label !== null);
+  const people = file.records.filter((record) => record.kind === "person");
+  const judged = people.length ? people : file.records.filter((record) => record.label !== null);
+  const [one, many] = people.length ? ["person", "people"] : ["face", "faces"];
   if (!judged.length) return file.is_video ? "No face was judged in the video." : "No face was judged in the picture.";
   const counts = ["fake", "real", "unsure"]
     .map((tone) => [tone, judged.filter((record) => toneOf(record) === tone).length])
     .filter(([, n]) => n);
-  if (judged.length === 1) return `1 face: ${verdictPhrase(judged[0])}.`;
-  const where = file.is_video ? ` in ${new Set(file.records.map((record) => record.frame)).size} frames` : "";
-  return `${judged.length} faces${where}: ${counts.map(([tone, n]) => `${n} ${tone}`).join(", ")}.`;
+  if (judged.length === 1) return `1 ${one}: ${verdictPhrase(judged[0])}.`;
+  return `${judged.length} ${many}: ${counts.map(([tone, n]) => `${n} ${tone}`).join(", ")}.`;
 }
 
 export function bytesWords(n) {

@@ -17,7 +17,8 @@ from PIL import Image
 from scipy.special import expit
 
 from faceauth.decisions.calibration import Calibration
-from faceauth.detectors.checkpoint import Card, load_checkpoint
+from faceauth.detectors.card import Card
+from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import Detector, p_fake_of_logits
 from faceauth.detectors.embedded import EMBEDDED_NAME, load_embedded
 from faceauth.errors import InputError, MissingExtraError

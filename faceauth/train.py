@@ -26,19 +26,17 @@ from torch.utils.data import DataLoader
 
 from faceauth.config import write_config
 from faceauth.console import progress
-from faceauth.decisions.calibration import CALIBRATIONS, fit_calibration
-from faceauth.decisions.conformal import choose_unsure_band
-from faceauth.decisions.known_generators import learn_generators
+from faceauth.decisions.calibration import CALIBRATIONS
+from faceauth.decisions.card_of_run import make_card
+from faceauth.decisions.known_sources import learn_sources
 from faceauth.decisions.threshold_rules import parse_rule
-from faceauth.decisions.thresholds import choose_threshold, list_thresholds, refuse_too_few_faces
+from faceauth.decisions.thresholds import refuse_too_few_faces
 from faceauth.degradations.degrade import DEGRADATIONS
-from faceauth.detectors.checkpoint import Card, save_checkpoint
+from faceauth.detectors.checkpoint import save_checkpoint
 from faceauth.detectors.detector import Detector, build_detector, p_fake_of_logits
 from faceauth.errors import ManifestError, MissingExtraError, TrainingError, UsageError
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
-from faceauth.intake.pipeline.collect import collected_with
-from faceauth.labels import CLASSES, FAKE, REAL, TRAIN, VAL
-from faceauth.scoring.intervals import measure_rates
+from faceauth.labels import CLASSES, REAL, TRAIN, VAL
 from faceauth.scoring.metrics import compute_metric
 from faceauth.shortcuts.shortcuts import describe_ruler, measure_shortcuts
 from faceauth.splits.leaks import refuse_leaks
@@ -70,7 +68,6 @@ from faceauth.training.run_folder import (
 )
 from faceauth.training.schedules import Schedule
 from faceauth.training.settings import TrainSettings
-from faceauth.versions import installed_versions
 
 log = logging.getLogger(__name__)
 
@@ -228,14 +225,14 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
                 # A frozen network holds its head, which learnt in its place.
                 network = detector.model if views else accelerator.unwrap_model(model)
                 best = dataclasses.replace(detector, model=network)
-                card = _make_card(settings, best, manifest, rows, targets, p_fake, epoch=state.epoch)
+                card = make_card(settings, best, manifest, rows, targets, p_fake, epoch=state.epoch)
                 save_checkpoint(checkpoint, best, card, write_train_config=partial(write_config, settings))
         save_progress(accelerator, output, counters)
 
     accelerator.end_training()
     if accelerator.is_main_process:
         kept_in = {TRAIN: train_views[0], VAL: plain_view} if views else None
-        learn_generators(checkpoint, rows, manifest, views=kept_in, workers=settings.data.workers)
+        learn_sources(checkpoint, rows, manifest, views=kept_in, workers=settings.data.workers)
         mark_finished(output)
         log.info(f"best val AUROC {state.best_auroc:.4f} in epoch {state.best_epoch}; saved in {checkpoint}")
     return checkpoint
@@ -395,58 +392,6 @@ def _ruler(rows: dict[str, list[ManifestRow]], *, seed: int) -> str:
     if len(seen) > MAX_RULER_ROWS:
         seen = [seen[i] for i in np.linspace(0, len(seen) - 1, MAX_RULER_ROWS).astype(int)]
     return describe_ruler(measure_shortcuts(seen, seed=seed).to_json())
-
-
-def _make_card(
-    settings: TrainSettings,
-    detector: Detector,
-    manifest: Manifest,
-    rows: dict[str, list[ManifestRow]],
-    targets: np.ndarray,
-    p_fake: np.ndarray,
-    *,
-    epoch: int,
-) -> Card:
-    groups = np.array([row.group for row in rows[VAL]], dtype=object)
-    calibration = fit_calibration(targets, p_fake, method=settings.calibration, chosen_on=VAL)
-    p_fake = calibration.apply(p_fake)
-    threshold = choose_threshold(
-        targets, p_fake, rule=settings.threshold_rule, chosen_on=VAL, groups=groups, seed=settings.seed
-    )
-    unsure = choose_unsure_band(
-        targets,
-        p_fake,
-        coverage=settings.unsure_coverage,
-        threshold=threshold.value,
-        chosen_on=VAL,
-        groups=groups,
-    )
-    rates = measure_rates(
-        targets,
-        p_fake,
-        threshold=threshold.value,
-        groups=groups,
-        metrics=("auroc", "balanced_accuracy"),
-        seed=settings.seed,
-    )
-    collected = collected_with(manifest.root)
-    return Card(
-        detector=detector.name,
-        origin=detector.origin,
-        crop=collected.crop,
-        face_detector=collected.face_detector,
-        threshold=threshold.to_json(),
-        manifest_sha256=manifest.sha256,
-        generators=sorted({row.folder for row in rows[TRAIN] if row.target == FAKE}),
-        collections=sorted({row.folder for row in rows[TRAIN] if row.target == REAL}),
-        n_train=dict(Counter(row.target_class for row in rows[TRAIN])),
-        metrics={name: rate.to_json() for name, rate in rates.items()},
-        epoch=epoch,
-        versions=installed_versions(),
-        thresholds=list_thresholds(targets, p_fake, chosen_on=VAL, groups=groups, seed=settings.seed),
-        calibration=calibration.to_json(),
-        unsure=unsure.to_json(),
-    )
 
 
 def _mean_over_processes(losses: list[torch.Tensor], accelerator: Accelerator, title: str) -> float:

@@ -1,7 +1,10 @@
 """What many tests share: simulated photographs and the command line, called in this process."""
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 
 # Before torch is imported anywhere: no test may reach for the network, or for more than two cores.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -9,6 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MKL_NUM_THREADS", "2")
 # Threads that wait for one another by spinning slow small models a hundredfold where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Converted networks of tests are no business of the user's cache.
+os.environ["FACEAUTH_CACHE"] = tempfile.mkdtemp(prefix="faceauth-tests-")
+atexit.register(shutil.rmtree, os.environ["FACEAUTH_CACHE"], ignore_errors=True)
 
 import pytest
 from hypothesis import settings

@@ -5,7 +5,8 @@ import json
 import pytest
 from test_detectors import save, tiny
 
-from faceauth.detectors.checkpoint import TEST_READS_NAME, load_checkpoint
+from faceauth.detectors.checkpoint import load_checkpoint
+from faceauth.detectors.folder import TEST_READS_NAME
 from faceauth.errors import DetectorError
 
 

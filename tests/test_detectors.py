@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification, ViTConfig, ViTForImageClassification, pipeline
 
 from faceauth.detectors.architecture import DETECTORS
-from faceauth.detectors.checkpoint import Card, load_checkpoint, save_checkpoint
+from faceauth.detectors.card import Card
+from faceauth.detectors.checkpoint import load_checkpoint, save_checkpoint
 from faceauth.detectors.detector import build_detector, p_fake_of_logits, scores_and_features
 from faceauth.errors import DetectorError, UnknownNameError
 from faceauth.intake.faces.crop import CropSettings

@@ -7,10 +7,10 @@ import pytest
 from planted import write_planted_manifest
 from test_export import packed_run
 
-from faceauth.detectors import embedded
+from faceauth.detectors import checkpoint, embedded
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.embedded import EMBEDDED_NAME, checkpoint_of, load_embedded, open_checkpoint
-from faceauth.detectors.packed import PACKED_NAME
+from faceauth.detectors.folder import PACKED_NAME
 from faceauth.errors import DetectorError
 
 
@@ -55,7 +55,7 @@ def test_a_damaged_file_is_refused_before_anything_is_parsed(installed, monkeypa
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    monkeypatch.setattr(embedded, "load_checkpoint", lambda folder: pytest.fail("it was opened"))
+    monkeypatch.setattr(checkpoint, "load_checkpoint", lambda folder: pytest.fail("it was opened"))
     with pytest.raises(DetectorError, match=r"damaged.*force-reinstall"):
         load_embedded()
 

@@ -13,7 +13,8 @@ from test_packed import WIDE
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import build_detector
 from faceauth.detectors.export import EXPORTS
-from faceauth.detectors.packed import PACKED_NAME, read_packed
+from faceauth.detectors.folder import PACKED_NAME
+from faceauth.detectors.packed import read_packed
 from faceauth.errors import DetectorError, UnknownNameError, UsageError
 from faceauth.intake.manifest import read_manifest
 from faceauth.scoring.score import score_rows

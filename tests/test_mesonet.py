@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from faceauth.detectors.checkpoint import Card, save_checkpoint
+from faceauth.detectors.card import Card
+from faceauth.detectors.checkpoint import save_checkpoint
 from faceauth.detectors.detector import build_detector
 from faceauth.errors import DetectorError
 from faceauth.intake.faces.crop import CropSettings

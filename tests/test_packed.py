@@ -13,11 +13,11 @@ from test_detectors import save, some_images, tiny
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from faceauth.detectors.architecture import DETECTORS
-from faceauth.detectors.checkpoint import find_weights, load_checkpoint
+from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import Detector, build_detector, scores_and_features
+from faceauth.detectors.folder import PACKED_NAME, find_weights
 from faceauth.detectors.packed import (
     FORMAT,
-    PACKED_NAME,
     Layout,
     from_bytes,
     load_packed,

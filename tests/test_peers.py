@@ -16,7 +16,8 @@ from planted import write_planted_manifest
 from scipy.special import expit
 
 from faceauth.decisions.calibration import Calibration
-from faceauth.detectors.checkpoint import Card, save_checkpoint
+from faceauth.detectors.card import Card
+from faceauth.detectors.checkpoint import save_checkpoint
 from faceauth.detectors.detector import build_detector
 from faceauth.errors import FaceAuthError
 from faceauth.intake.faces.crop import CropSettings

@@ -21,10 +21,10 @@ from faceauth.intake.pipeline.engine import CollectSettings, load_engine
 from faceauth.intake.pipeline.store import stored_crop
 from faceauth.intake.sources.find import find_sources
 from faceauth.intake.spreadsheet import read_sheets
+from faceauth.runtimes import choose
 from faceauth.verbs.evaluate import ScoringSettings, score_manifest
 from faceauth.verbs.predict import PredictSettings, Tally, find_inputs, predict
 from faceauth.verbs.predict_text import MAX_CHARACTERS, VerdictTable
-from faceauth.verdicts import judge
 from faceauth.verdicts.verdict import Verdict
 
 CONTRACT = [
@@ -130,7 +130,7 @@ def test_a_verdict_is_an_exit_code_only_if_asked_and_sure(run_cli, tmp_path, cha
 
 
 def test_wrong_usage_is_told_before_any_work(run_cli, checkpoint, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(judge, "load_checkpoint", None)
+    monkeypatch.setattr(choose, "find_model", None)
     for words, expected in [
         ([photos / "missing.png"], "no file or folder"),
         ([photos, "--output", tmp_path / "verdicts.txt"], "no kind of file"),
@@ -154,7 +154,7 @@ def test_without_a_model_the_embedded_detector_is_used(run_cli, photos, monkeypa
     def no_embedded():
         raise DetectorError("planted: the embedded one was asked for")
 
-    monkeypatch.setattr(judge, "load_embedded", no_embedded)
+    monkeypatch.setattr(choose, "checked_embedded_folder", no_embedded)
     for words in ([], ["--model", "embedded"]):
         result = run_cli("predict", photos, *words)
         assert result.exit_code == 1

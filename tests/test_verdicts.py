@@ -9,7 +9,6 @@ import threading
 import numpy as np
 import planted_deaths
 import pytest
-import torch
 from clips import grey_frames, save_video
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +21,6 @@ import faceauth
 from faceauth.decisions.attribution import UNKNOWN, attribute, check_attribution
 from faceauth.decisions.attribution_fit import fit_attribution
 from faceauth.detectors.checkpoint import load_checkpoint
-from faceauth.detectors.detector import scores_and_features
 from faceauth.errors import DetectorError, InputError, UsageError
 from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.face import FACE_DETECTORS, Face
@@ -31,6 +29,7 @@ from faceauth.intake.pipeline.engine import CollectSettings
 from faceauth.intake.rows import NO_FACE, OK, TOO_SMALL, UNREADABLE
 from faceauth.intake.sources.video_sampling import VideoSampling, expand_videos
 from faceauth.intake.spreadsheet import read_sheets
+from faceauth.runtimes.kinds.torch_network import TorchNetwork
 from faceauth.verdicts import cutting
 from faceauth.verdicts.cutting import cut_ahead, cut_files
 from faceauth.verdicts.find import find_pictures
@@ -51,7 +50,7 @@ def card(**changes):
 
 
 def judge(**changes):
-    return Judge(tiny("vit"), card(**changes), name="tiny", device="cpu")
+    return Judge(TorchNetwork(tiny("vit")), card(**changes), name="tiny")
 
 
 def two_faces(images):
@@ -223,16 +222,9 @@ def test_verdicts_are_the_same_whatever_the_batch_size(tmp_path):
 def test_a_fake_gets_the_generator_that_the_card_knows_and_a_real_face_none():
     crops = np.stack([draw(seed) for seed in range(60)])
     known = judge()
-    features = []
-
-    def catch(module, inputs):
-        features.append(inputs[0].detach().numpy())
-
-    head = known._detector.model.get_submodule(known._detector.architecture.heads[0])
-    with_hook = head.register_forward_pre_hook(catch)
+    features = known.network(crops).embedding
     p_fake = np.array([opinion.p_fake for opinion in known.judge(crops)])
-    with_hook.remove()
-    entry = fit_attribution(features[0], ["one"] * 60, features[0], ["one"] * 60)
+    entry = fit_attribution(features, ["one"] * 60, features, ["one"] * 60)
     threshold = float(np.median(p_fake))
     card_threshold = {"value": threshold, "rule": "youden", "chosen_on": "val"}
     opinions = judge(attribution=entry, threshold=card_threshold).judge(crops)
@@ -246,8 +238,6 @@ def test_a_fake_gets_the_generator_that_the_card_knows_and_a_real_face_none():
 def test_a_damaged_card_is_one_message():
     with pytest.raises(DetectorError, match="cannot be read"):
         judge(attribution={"generators": ["one"]})
-    with pytest.raises(UsageError, match="cannot be used"):
-        Judge(tiny("vit"), card(), name="tiny", device="cuda:99")
 
 
 def test_small_and_heavily_compressed_faces_are_warned_of(tmp_path):
@@ -255,7 +245,7 @@ def test_small_and_heavily_compressed_faces_are_warned_of(tmp_path):
     save(tmp_path / "2.jpg", 1, side=64, quality=90)
     save(tmp_path / "3.png", 1, side=41)
     large = CropSettings(image_size=100)
-    asked = Judge(tiny("vit"), dataclasses.replace(card(), crop=large), name="tiny", device="cpu")
+    asked = Judge(TorchNetwork(tiny("vit")), dataclasses.replace(card(), crop=large), name="tiny")
     batches = cut_ahead(find_pictures([str(tmp_path)]), asked.collect, workers=0)
     verdicts = list(asked.verdicts(batches, batch_size=8))
     assert [verdict.warnings for verdict in verdicts] == [(HEAVY_COMPRESSION,), (), (SMALL_FACE,)]
@@ -385,11 +375,10 @@ def turned_exif():
 
 def test_several_threads_get_what_one_gets():
     asked = judge()
-    crops = torch.from_numpy(np.stack([draw(seed) for seed in range(60)])).permute(0, 3, 1, 2)
-    _, features = scores_and_features(asked._detector, asked._detector.pixel_values(crops))
+    features = asked.network(np.stack([draw(seed) for seed in range(60)])).embedding
     names = ["one"] * 30 + ["two"] * 30
     always_fake = {"value": 0.0, "rule": "value=0", "chosen_on": "fixed"}
-    entry = fit_attribution(features.numpy(), names, features.numpy(), names)
+    entry = fit_attribution(features, names, features, names)
     # The generator comes from the embedding, which a pass of another thread could spoil.
     detector = LoadedDetector(judge(attribution=entry, threshold=always_fake))
     pictures = [draw(seed, side=80) for seed in range(40)]
@@ -412,7 +401,9 @@ def test_several_threads_get_what_one_gets():
 def test_faces_are_found_in_photographs(checkpoint, sample_photos):
     photo = min((sample_photos / "real").rglob("*.*"))
     loaded, judge_card = load_checkpoint(checkpoint)
-    searching = Judge(loaded, dataclasses.replace(judge_card, face_detector="mtcnn"), name="x", device="cpu")
+    searching = Judge(
+        TorchNetwork(loaded), dataclasses.replace(judge_card, face_detector="mtcnn"), name="x"
+    )
     (verdict,) = LoadedDetector(searching)(photo)
     x1, y1, x2, y2 = verdict.box
     assert verdict.p_face >= 0.9

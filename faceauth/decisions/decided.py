@@ -1,4 +1,4 @@
-"""What a checkpoint's card says was decided on val: threshold, calibration, unsure band, attribution."""
+"""What a checkpoint's card says was decided on val: threshold, calibration, unsure band, names, domain."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from faceauth.decisions.attribution import check_attribution
 from faceauth.decisions.calibration import Calibration
 from faceauth.decisions.conformal import UnsureBand
+from faceauth.decisions.domain import check_domain
 from faceauth.decisions.thresholds import Threshold
-from faceauth.detectors.checkpoint import CARD_NAME, Card
+from faceauth.detectors.card import Card
+from faceauth.detectors.folder import CARD_NAME
 from faceauth.errors import DetectorError
 
 
@@ -22,6 +24,7 @@ class Decided:
         calibration: Turns the network's scores into those that the others are for.
         unsure: Scores with which a face may be either.
         attribution: What `faceauth.decisions.attribution_fit.fit_attribution` made; empty in older cards.
+        domain: What `faceauth.decisions.domain_fit.fit_domain` made; empty in older cards.
     """
 
     threshold: Threshold
@@ -29,6 +32,7 @@ class Decided:
     calibration: Calibration
     unsure: UnsureBand
     attribution: dict[str, Any]
+    domain: dict[str, Any]
 
 
 def read_decided(card: Card, model: object) -> Decided:
@@ -49,12 +53,14 @@ def read_decided(card: Card, model: object) -> Decided:
         for bound in (unsure.low, unsure.high):
             float(bound or 0)
         check_attribution(card.attribution)
+        check_domain(card.domain)
         return Decided(
             threshold=Threshold.from_json(card.threshold),
             alternatives=card.thresholds,
             calibration=Calibration.from_json(card.calibration),
             unsure=unsure,
             attribution=card.attribution,
+            domain=card.domain,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DetectorError(

@@ -133,20 +133,44 @@ def scores_and_features(detector: Detector, pixel_values: Tensor) -> tuple[Tenso
         `p_fake` (n,) float64 in [0, 1] on the CPU, not calibrated; and the embedding (n, d) float32 on the
         model's device: what goes into the last linear layer, or the mean over the layers where there are two.
     """
-    caught: list[Tensor] = []
+    logits, features = logits_and_features(detector, pixel_values)
+    return p_fake_of_logits(logits), features
 
-    def catch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught.append(inputs[0].detach().float())
 
-    heads = [detector.model.get_submodule(head) for head in detector.architecture.heads]
-    hooks = [head.register_forward_pre_hook(catch) for head in heads]
-    try:
-        with torch.inference_mode():
-            logits = detector.model(pixel_values=pixel_values).logits
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return p_fake_of_logits(logits), torch.stack(caught).mean(dim=0)
+def logits_and_features(detector: Detector, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+    """Does the same as `scores_and_features`, with logits (n, 2) on the model's device for scores."""
+    with torch.inference_mode():
+        logits, features = TwoAnswers(detector)(pixel_values)
+    # Made outside of inference mode, a tensor may serve in what has gradients.
+    return logits, features.float().clone()
+
+
+class TwoAnswers(nn.Module):
+    """A detector's network with two outputs, logits and embedding, as exports and other runtimes have it.
+
+    Args:
+        detector: The detector; the network is shared, not copied.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.network = detector.model
+        self._heads = [detector.model.get_submodule(head) for head in detector.architecture.heads]
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Turns (n, 3, height, width) into logits (n, 2) and embeddings (n, d)."""
+        caught: list[Tensor] = []
+
+        def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            caught.append(inputs[0])
+
+        hooks = [head.register_forward_pre_hook(catch) for head in self._heads]
+        try:
+            logits = self.network(pixel_values=pixel_values).logits
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return logits, torch.stack(caught).mean(dim=0)
 
 
 def p_fake_of_logits(logits: Tensor) -> Tensor:

@@ -8,11 +8,15 @@ import threading
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from faceauth.detectors.checkpoint import CARD_NAME, Card, find_checkpoint, load_checkpoint
-from faceauth.detectors.detector import Detector
-from faceauth.detectors.packed import PACKED_NAME
+from faceauth.detectors.card import Card
+from faceauth.detectors.folder import CARD_NAME, PACKED_NAME, find_checkpoint
+from faceauth.detectors.hub import fetch_checkpoint, parse_hub_id
 from faceauth.errors import DetectorError
+
+if TYPE_CHECKING:
+    from faceauth.detectors.detector import Detector
 
 EMBEDDED_NAME = "embedded"
 # Of packed.safetensors in faceauth/embedded. It guards against damage, not against malice: whoever can change
@@ -23,7 +27,7 @@ _REINSTALL = "Install it again: pip install --force-reinstall --no-deps faceauth
 _loading = threading.Lock()
 
 
-def load_embedded() -> tuple[Detector, Card]:
+def load_embedded() -> tuple["Detector", Card]:
     """Loads the detector that comes with the package, once a process.
 
     Returns:
@@ -38,7 +42,19 @@ def load_embedded() -> tuple[Detector, Card]:
 
 
 @cache
-def _load_embedded() -> tuple[Detector, Card]:
+def _load_embedded() -> tuple["Detector", Card]:
+    # Whoever only asks where it lies, or runs it without torch, does not wait for torch.
+    from faceauth.detectors.checkpoint import load_checkpoint
+
+    return load_checkpoint(checked_embedded_folder())
+
+
+def checked_embedded_folder() -> Path:
+    """Returns the checkpoint folder that comes with the package, once its weights have the right hash.
+
+    Raises:
+        DetectorError: Its files are missing or damaged.
+    """
     folder = embedded_folder()
     with (folder / PACKED_NAME).open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -48,7 +64,7 @@ def _load_embedded() -> tuple[Detector, Card]:
             f"not {EMBEDDED_SHA256}.",
             _REINSTALL,
         )
-    return load_checkpoint(folder)
+    return folder
 
 
 def embedded_folder() -> Path:
@@ -84,13 +100,17 @@ def is_embedded(model: Path) -> bool:
     return True
 
 
-def open_checkpoint(model: Path) -> tuple[Detector, Card]:
-    """Loads what `--model` names: a checkpoint or run folder, or `embedded`.
+def open_checkpoint(model: Path) -> tuple["Detector", Card]:
+    """Loads what `--model` names: a checkpoint or run folder, an id of the Hugging Face hub, or `embedded`.
 
     Raises:
         DetectorError: It cannot be loaded, or it is not clear which is meant.
     """
-    return load_embedded() if is_embedded(model) else load_checkpoint(model)
+    if is_embedded(model):
+        return load_embedded()
+    from faceauth.detectors.checkpoint import load_checkpoint
+
+    return load_checkpoint(checkpoint_of(model))
 
 
 def checkpoint_of(model: Path) -> Path:
@@ -99,4 +119,7 @@ def checkpoint_of(model: Path) -> Path:
     Raises:
         DetectorError: There is none, or it is not clear which is meant.
     """
-    return embedded_folder() if is_embedded(model) else find_checkpoint(model)
+    if is_embedded(model):
+        return embedded_folder()
+    on_hub = parse_hub_id(model)
+    return find_checkpoint(model) if on_hub is None else fetch_checkpoint(on_hub)

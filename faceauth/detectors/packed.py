@@ -23,11 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
+from faceauth.detectors.folder import PACKED_NAME
 from faceauth.detectors.rounding import BITS, Rounded
 from faceauth.errors import DetectorError
 from faceauth.files import parse_json, whole_file
 
-PACKED_NAME = "packed.safetensors"
 FORMAT, VERSION = "faceauth-packed", 1
 # Ten times the largest network of the zoo.
 MAX_PACKED_BYTES = 4 * 2**30

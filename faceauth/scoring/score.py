@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from faceauth.detectors.detector import Detector, scores_and_features
 from faceauth.intake.manifest import Manifest, ManifestRow
@@ -61,10 +60,3 @@ def score_rows(
     # A float32 softmax can exceed 1 by a rounding error.
     scores = Scores(**columns, target=targets, p_fake=np.clip(np.concatenate(p_fake), 0.0, 1.0))
     return scores, np.concatenate(features)
-
-
-def best_device() -> str:
-    """Returns `cuda` or `mps` where there is one, else `cpu`."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -18,8 +18,10 @@ from faceauth.decisions.conformal import choose_unsure_band
 from faceauth.decisions.decided import read_decided
 from faceauth.decisions.threshold_rules import parse_rule
 from faceauth.decisions.thresholds import choose_threshold, list_thresholds
-from faceauth.detectors.checkpoint import TEST_READS_NAME, find_weights
+from faceauth.detectors.devices import best_device
 from faceauth.detectors.embedded import checkpoint_of, is_embedded, open_checkpoint
+from faceauth.detectors.folder import TEST_READS_NAME, find_weights
+from faceauth.detectors.hub import parse_hub_id
 from faceauth.errors import UsageError
 from faceauth.evaluation.document import evaluate_scores
 from faceauth.evaluation.document_files import write_evaluation
@@ -28,7 +30,7 @@ from faceauth.evaluation.misclassified import write_misclassified
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import TEST, VAL
 from faceauth.scoring.by_folder import rows_of_split
-from faceauth.scoring.score import best_device, score_rows
+from faceauth.scoring.score import score_rows
 from faceauth.scoring.score_tables import read_scores
 from faceauth.scoring.scores import Scores
 from faceauth.shortcuts.shortcuts import measure_shortcuts
@@ -229,9 +231,9 @@ def count_test_read(model: Path, manifest: Manifest) -> int:
     """Writes down that a model was shown the test split, and returns how often that has happened.
 
     A test split that is read again and again until the figure pleases is no test any more. The embedded
-    detector keeps no such log: whoever has it cannot train it again.
+    detector and those of the hub keep no such log: whoever has one cannot train it again.
     """
-    if is_embedded(model):
+    if is_embedded(model) or parse_hub_id(model) is not None:
         return 0
     folder = checkpoint_of(model)
     line = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from faceauth.console import progress
 from faceauth.decisions.decided import read_decided
-from faceauth.detectors.checkpoint import Card, model_card
+from faceauth.detectors.card import Card, model_card
 from faceauth.detectors.detector import Detector, p_fake_of_logits
 from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
 from faceauth.detectors.export import EXPORTS, ExportSettings, Network

@@ -12,13 +12,14 @@ from faceauth.console import progress
 from faceauth.decisions.calibration import apply_calibration
 from faceauth.degradations.degrade import AtLevel
 from faceauth.degradations.suites import choose_levels
-from faceauth.detectors.checkpoint import CARD_NAME, find_weights
+from faceauth.detectors.devices import best_device
 from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
+from faceauth.detectors.folder import CARD_NAME, find_weights
 from faceauth.errors import UsageError
 from faceauth.files import read_json, write_json
 from faceauth.intake.manifest import Manifest, read_manifest
 from faceauth.labels import TEST
-from faceauth.scoring.score import best_device, score_rows
+from faceauth.scoring.score import score_rows
 from faceauth.scoring.score_tables import read_scores
 from faceauth.scoring.scores import Scores, write_scores
 from faceauth.shortcuts.shortcuts import measure_shortcuts

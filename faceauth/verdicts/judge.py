@@ -1,57 +1,46 @@
-"""What judges crops: a detector with all that was decided on val."""
+"""What judges crops: a network, whatever runs it, with all that was decided on val."""
 
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
+from scipy.special import expit
 
 from faceauth.decisions.attribution import attribute
 from faceauth.decisions.decided import read_decided
-from faceauth.detectors.checkpoint import Card, load_checkpoint
-from faceauth.detectors.detector import Detector, scores_and_features
-from faceauth.detectors.embedded import EMBEDDED_NAME, load_embedded
-from faceauth.errors import UsageError
+from faceauth.decisions.domain import is_outside
+from faceauth.detectors.card import Card
 from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.pipeline.engine import CollectSettings
 from faceauth.labels import FAKE, ID2LABEL, REAL
-from faceauth.scoring.score import best_device
+from faceauth.runtimes.choose import open_network
+from faceauth.runtimes.network import Network
 from faceauth.verdicts.cutting import CutBatch, CutFace
-from faceauth.verdicts.verdict import Opinion, Verdict, verdict_of
+from faceauth.verdicts.verdict import OUTSIDE_DOMAIN, Opinion, Verdict, verdict_of
 
 WHOLE = "whole"
-# Hooks of a network catch the embedding, and would catch that of another thread's pass, too. The embedded
-# detector is one network for all who load it.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Judge:
     """Judges crops; several threads may ask it at once.
 
     Args:
-        detector: The detector; it is put into evaluation mode and moved to the device.
-        card: What its checkpoint says beside it.
-        name: What the checkpoint is called, for messages.
-        device: A torch device; None takes the best there is.
+        network: Runs crops.
+        card: What is known of the detector.
+        name: What the detector is called, for messages.
         is_crops: The pictures are face crops already, and no face is looked for.
 
     Raises:
         DetectorError: The card was damaged.
-        UsageError: There is no such device.
     """
 
-    def __init__(
-        self, detector: Detector, card: Card, *, name: str, device: str | None = None, is_crops: bool = False
-    ) -> None:
+    def __init__(self, network: Network, card: Card, *, name: str, is_crops: bool = False) -> None:
         self.name = name
-        self.device = _usable(device or best_device())
-        self._detector = detector
-        self._decided = read_decided(card, name)
+        self.network = network
+        self.decided = read_decided(card, name)
         self.collect = CollectSettings(
             face_detector=WHOLE if is_crops else card.face_detector, crop=card.crop
         )
-        detector.model.to(self.device).eval()  # type: ignore[arg-type]
 
     @property
     def crop(self) -> CropSettings:
@@ -77,25 +66,27 @@ class Judge:
         """
         if not len(crops_rgb_uint8):
             return []
-        images = torch.from_numpy(crops_rgb_uint8).permute(0, 3, 1, 2)
-        with _ONE_AT_A_TIME:
-            pixel_values = self._detector.pixel_values(images.to(self.device))
-            p_fake_raw, embedding = scores_and_features(self._detector, pixel_values)
-        decided = self._decided
-        p_fake = decided.calibration.apply(np.clip(p_fake_raw.numpy(), 0.0, 1.0))
+        found = self.network(crops_rgb_uint8)
+        logits = found.logits.astype(np.float64)
+        decided = self.decided
+        p_fake = decided.calibration.apply(expit(logits[:, FAKE] - logits[:, REAL]))
         is_fake = p_fake >= decided.threshold.value
         unsure = decided.unsure.is_unsure(p_fake)
         generators: list[tuple[str, float] | None] = [None] * len(p_fake)
         if decided.attribution.get("generators") and is_fake.any():
-            named = attribute(embedding.cpu().numpy()[is_fake], decided.attribution)
-            for i, found in zip(np.flatnonzero(is_fake), named, strict=True):
-                generators[i] = found
+            named = attribute(found.embedding[is_fake], decided.attribution)
+            for i, name_and_score in zip(np.flatnonzero(is_fake), named, strict=True):
+                generators[i] = name_and_score
+        is_far = np.zeros(len(p_fake), dtype=bool)
+        if decided.domain.get("sources"):
+            is_far = is_outside(found.embedding, decided.domain)
         return [
             Opinion(
                 ID2LABEL[FAKE if is_fake[i] else REAL],
                 float(p_fake[i]),
                 None if unsure is None else bool(unsure[i]),
                 *(generators[i] or (None, None)),
+                warnings=(OUTSIDE_DOMAIN,) if is_far[i] else (),
             )
             for i in range(len(p_fake))
         ]
@@ -127,30 +118,25 @@ class Judge:
         opinions = iter(self.judge(np.stack(crops)) if crops else [])
         for face in faces:
             opinion = None if face.crop_rgb_uint8 is None else next(opinions)
-            yield verdict_of(face.row, opinion, crop=self.crop, is_searched=self.is_searching)
+            yield verdict_of(
+                face.row, opinion, crop=self.crop, is_searched=self.is_searching, person=face.person
+            )
 
 
-def load_judge(model: str | Path, *, device: str | None = None, is_crops: bool = False) -> Judge:
+def load_judge(
+    model: str | Path, *, runtime: str | None = None, device: str | None = None, is_crops: bool = False
+) -> Judge:
     """Loads what judges crops.
 
     Args:
-        model: A checkpoint or run folder, or `embedded`.
+        model: A checkpoint or run folder, an ONNX file, a hub id, or `embedded`.
+        runtime: A name in `faceauth.runtimes.network.RUNTIMES`; None for the fastest that can run it.
         device: A torch device; None takes the best there is.
         is_crops: The pictures are face crops already.
 
     Raises:
-        DetectorError: There is no such checkpoint, or it cannot be loaded.
-        UsageError: There is no such device.
+        DetectorError: There is no such model, or it cannot be run.
+        UsageError: There is no such device or runtime, or they do not go together.
     """
-    detector, card = load_embedded() if model == EMBEDDED_NAME else load_checkpoint(Path(model))
-    return Judge(detector, card, name=str(model), device=device, is_crops=is_crops)
-
-
-def _usable(device: str) -> str:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        # Torch's own message goes on for a page about backends.
-        reason = str(error).splitlines()[0][:200]
-        raise UsageError(f"The device '{device}' cannot be used: {reason}", "Use --device cpu.") from error
-    return device
+    network, card = open_network(model, runtime=runtime, device=device)
+    return Judge(network, card, name=str(model), is_crops=is_crops)

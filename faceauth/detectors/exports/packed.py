@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from faceauth.console import progress
-from faceauth.detectors.checkpoint import CARD_NAME, TEST_READS_NAME
 from faceauth.detectors.detector import Detector
 from faceauth.detectors.export import EXPORTS, ExportSettings, Network
-from faceauth.detectors.packed import PACKED_NAME, load_packed, write_packed
+from faceauth.detectors.folder import CARD_NAME, PACKED_NAME, TEST_READS_NAME
+from faceauth.detectors.packed import load_packed, write_packed
 from faceauth.detectors.packing import FINE_BITS, count_layers, pack
 
 log = logging.getLogger(__name__)

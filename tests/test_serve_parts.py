@@ -4,6 +4,7 @@ import asyncio
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from faceauth.intake.faces.face import FACE_DETECTORS, Face
 from faceauth.intake.pipeline.engine import CollectSettings
 from faceauth.intake.rows import NO_FACE, OK, UNREADABLE
 from faceauth.serving import looking, team
+from faceauth.serving.about import EMBEDDED_UNSEEN
 from faceauth.serving.guard import Guard, is_this_machine_only
 from faceauth.serving.kinds import kind_of
 from faceauth.serving.limits import REQUESTS_IN_MEMORY, Limits, Room
@@ -29,6 +31,7 @@ from faceauth.serving.team import Team
 from faceauth.verbs import serve as serve_verb
 from faceauth.verbs.serve import check_installed, check_token
 
+ROOT = Path(__file__).resolve().parents[1]
 WHOLE = CollectSettings(face_detector="whole")
 LIMITS = Limits()
 
@@ -199,6 +202,26 @@ def test_names_that_were_allowed_are_answered_and_errors_of_the_page_tell_nothin
             return [(await client.get("/models", headers={"Host": host})).status_code for host in hosts]
 
     assert asyncio.run(statuses()) == [200, 200, 200, 200, 421, 421, 421]
+
+
+def test_what_is_said_of_unseen_generators_is_what_was_measured():
+    tables = (ROOT / "docs" / "embedded.md").read_text("utf-8").split("\n\n")
+    generators, alarms = (
+        next(table for table in tables if table.startswith(f"| {name}")) for name in ("left out", "false")
+    )
+    rows = [
+        [cell.split()[0] for cell in row.split("|")[1:-1] if cell.strip()]
+        for row in generators.splitlines()[2:]
+    ]
+    auroc, found = ([float(row[column]) for row in rows[:-1]] for column in (2, -1))
+    called = [row.split("|")[4].split()[0] for row in alarms.splitlines()[2:-1]]
+    numbers = (
+        f"{min(auroc):.2f} to {max(auroc):.2f} by generator, {float(rows[-1][2]):.2f} in the mean",
+        f"from {100 * min(found):.0f} to {100 * max(found):.0f} %",
+        f"up to {100 * max(float(rate) for rate in called if rate != '-'):.0f} %",
+    )
+    for number in numbers:
+        assert number in EMBEDDED_UNSEEN
 
 
 def test_without_its_packages_the_install_command_is_named(monkeypatch, run_cli):

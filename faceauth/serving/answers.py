@@ -118,6 +118,10 @@ class Model(BaseModel):
         dict[str, Any] | None,
         Field(description="On val, which shares generators with training; value, ci95, n."),
     ]
+    unseen: Annotated[
+        str | None,
+        Field(description="What was measured on generators that it had never seen; null if unknown."),
+    ]
     searches_faces: Annotated[bool, Field(description="False: pictures are face crops already.")]
 
 

@@ -11,9 +11,11 @@ const part = (id) => document.getElementById(id);
 let about = null;
 let queue = Promise.resolve();
 
-function announce(text, { isBusy = false } = {}) {
+/* What is said anyway where people look is announced for screen readers alone. */
+function announce(text, { isBusy = false, isShown = true } = {}) {
   part("status").textContent = text;
   part("status").classList.toggle("is-busy", isBusy);
+  part("status").classList.toggle("is-heard", !isShown);
 }
 
 /* The server */
@@ -65,7 +67,7 @@ async function judge(file) {
     const answer = await askUntilFree("predict", { method: "POST", body });
     const askHeat = async () => (await askUntilFree("predict?heatmap=1", { method: "POST", body })).files[0];
     show(await makeResult(answer.files[0], { blob: file, about, announce, askHeat }));
-    announce(summary(answer.files[0]));
+    announce(summary(answer.files[0]), { isShown: false });
   } catch (error) {
     if (error.status === 401) unlock();
     refuse(file.name, error);
@@ -80,7 +82,7 @@ function show(article) {
 function refuse(name, error) {
   const text = error.message ?? String(error);
   show(make("article", { class: "result" }, make("header", {}, make("h2", {}, name || "A picture")), make("div", { class: "callout warning" }, make("p", {}, make("strong", {}, text)), error.hint ? make("p", {}, error.hint) : null)));
-  announce(`No verdict. ${text}`);
+  announce(`No verdict. ${text}`, { isShown: false });
 }
 
 /* Ways in */
@@ -144,6 +146,7 @@ function describe(model) {
     ["Fakes it learned from", model.generators.join(", ") || "none named"],
     ["Reals it learned from", model.collections.join(", ") || "none named"],
     auroc?.value == null ? null : ["AUROC on kinds that it knows", `${auroc.value.toFixed(2)}${auroc.ci95 ? ` (${auroc.ci95.map((bound) => bound.toFixed(2)).join(" to ")})` : ""}; 0.5 is chance, 1 is perfect. On others it can be chance, or worse.`],
+    model.unseen ? ["On kinds that it had never seen", model.unseen] : null,
   ];
   part("model").replaceChildren(make("details", {}, make("summary", {}, "The detector on this server"), make("dl", {}, ...facts.filter(Boolean).flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]))));
 }

@@ -103,11 +103,12 @@ function makeHeat({ answered, stage, announce, askHeat }) {
   const buttons = [];
   const clear = () => {
     stage.querySelector(".heat")?.remove();
+    for (const legend of stage.parentElement.querySelectorAll(".legend")) legend.remove();
     for (const button of buttons) button.setAttribute("aria-pressed", "false");
   };
   const lay = async (number, name, button) => {
     if (button.getAttribute("aria-pressed") === "true") return clear();
-    announce("Looking where …", { isBusy: true });
+    announce("Looking where; the first time takes longer …", { isBusy: true });
     try {
       asked ??= askHeat();
       const map = (await asked).heat_maps.find((one) => one.record === number);
@@ -117,7 +118,9 @@ function makeHeat({ answered, stage, announce, askHeat }) {
       const at = { left: percent(x1 / answered.width), top: percent(y1 / answered.height), width: percent((x2 - x1) / answered.width), height: percent((y2 - y1) / answered.height) };
       stage.append(make("img", { class: "heat", src: `data:image/png;base64,${map.png_base64}`, alt: `Heat map of ${name}. ${map.summary}.`, at }));
       button.setAttribute("aria-pressed", "true");
-      announce(`${map.summary}. Light is hot; lines run where the heat is half of what it can be.`);
+      const text = `${map.summary}. Lines run where the heat is half of what it can be.`;
+      button.parentElement.after(make("p", { class: "legend" }, make("i", { "aria-hidden": "true" }), text));
+      announce(text, { isShown: false });
     } catch (error) {
       asked = null;
       announce(error.message ?? String(error));

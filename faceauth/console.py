@@ -52,6 +52,15 @@ def harmless(text: str) -> str:
     return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
 
 
+def can_show(text: str) -> bool:
+    """Tells whether stdout can take a text as it is; terminals of old code pages lack signs."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     """Shows how far a long piece of work is, with its rate and the time left.

@@ -44,8 +44,25 @@ def predict(
             "--output", "-o", help="Write verdicts to a .csv, .jsonl or .xlsx file.", show_default=False
         ),
     ] = None,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(
+            "--heatmap", help="Write a heat map of each judged face to this folder.", show_default=False
+        ),
+    ] = None,
+    heatmap_method: Annotated[
+        str | None,
+        typer.Option(
+            "--heatmap-method",
+            help="attention, grad_cam or occlusion; what suits the network if not given.",
+            show_default=False,
+        ),
+    ] = None,
     fail_on_fake: Annotated[
-        bool, typer.Option("--fail-on-fake", help="Leave with exit code 1 if a face is surely called fake.")
+        bool,
+        typer.Option(
+            "--fail-on-fake", help="Leave with exit code 1 if a face, or a person of a video, is surely fake."
+        ),
     ] = False,
     frames: Annotated[
         int | None,
@@ -57,6 +74,9 @@ def predict(
         float | None,
         typer.Option("--fps", help="Frames a second of each video, instead.", show_default=False),
     ] = None,
+    each_frame: Annotated[
+        bool, typer.Option("--each-frame", help="In the table, list each face of each frame of videos, too.")
+    ] = False,
     batch_size: BatchSize = 32,
     workers: Annotated[
         int | None,
@@ -71,21 +91,24 @@ def predict(
     device: Device = None,
     limit: Limit = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON a face instead of a table.")
+        bool, typer.Option("--json", help="Print one line of JSON a face, or person, instead of a table.")
     ] = False,
     quiet: Quiet = False,
 ) -> int:
-    """Judge every face of images and videos: real or fake, how surely, and made by what.
+    """Judge every face of images and every person of videos: real or fake, how surely, and made by what.
 
     Example: faceauth predict photos/ --output verdicts.csv
     """
+    from faceauth.console import can_show
     from faceauth.intake.sources.video_sampling import parse_sampling
     from faceauth.verbs.predict import PredictSettings, Tally, find_inputs, predict, tallied
-    from faceauth.verbs.predict_text import VerdictTable, describe_tally
+    from faceauth.verbs.predict_text import BLOCKS, TENTHS, VerdictTable, describe_tally
     from faceauth.verdicts.verdict_files import check_output, json_line, write_verdicts
 
     if output is not None:
         check_output(output)
+    if heatmap_method is not None and heatmap is None:
+        raise UsageError("--heatmap-method says how, and not where to.", "Name a folder: --heatmap DIR")
     settings = PredictSettings(
         model=model,
         is_crops=no_detect,
@@ -94,17 +117,20 @@ def predict(
         device=device,
         workers=workers,
         limit=limit,
+        heatmap=heatmap,
+        heatmap_method=heatmap_method,
     )
     files = find_inputs(paths, settings=settings, listed=_lines_of_stdin() if "-" in paths else ())
     tally = Tally()
-    table = VerdictTable(file.image_path for file in files)
+    sparks = BLOCKS if can_show(BLOCKS) else TENTHS
+    table = VerdictTable((file.image_path for file in files), each_frame=each_frame, sparks=sparks)
 
     def shown(verdicts: Iterable["Verdict"]) -> Iterator["Verdict"]:
         for number, verdict in enumerate(verdicts):
             if as_json:
                 print(json_line(verdict), flush=True)
             else:
-                for line in (*(table.header() if number == 0 else ()), table.line(verdict)):
+                for line in (*(table.header() if number == 0 else ()), *table.lines(verdict)):
                     print(line, flush=True)
             yield verdict
 
@@ -114,13 +140,16 @@ def predict(
     else:
         write_verdicts(verdicts, output)
     if not as_json:
-        print()
+        for line in (*table.rest(), ""):
+            print(line)
         for sentence in describe_tally(tally):
             print(sentence)
         if output is not None:
             print(f"Verdicts: {output}")
+        if heatmap is not None:
+            print(f"Heat maps: {heatmap}")
     if fail_on_fake and tally.n_sure_fake:
-        print(f"faceauth: {tally.n_sure_fake:,} faces are surely called fake", file=sys.stderr)
+        print(f"faceauth: {tally.n_sure_fake:,} faces or people are surely called fake", file=sys.stderr)
         return 1
     return FAILED_ITEMS if tally.n_failed else 0
 

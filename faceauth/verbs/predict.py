@@ -1,10 +1,11 @@
-"""`faceauth predict`: from files of any kind to a verdict for each face, as they come."""
+"""`faceauth predict`: from files of any kind to a verdict for each face and each person, as they come."""
 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from faceauth.console import progress
 from faceauth.intake.pipeline.workers import usable_cores
@@ -15,7 +16,8 @@ from faceauth.labels import CLASSES
 from faceauth.verdicts.cutting import BATCH_FILES, CutBatch, cut_ahead
 from faceauth.verdicts.find import find_pictures
 from faceauth.verdicts.judge import load_judge
-from faceauth.verdicts.verdict import Verdict
+from faceauth.verdicts.people import judge_people
+from faceauth.verdicts.verdict import PERSON_KIND, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class PredictSettings:
         device: A torch device for the network; None takes the best there is.
         workers: Processes that read files and find faces; None chooses: a process a core, none for few files.
         limit: At most so many files, the first ones; None for all.
+        heatmap: A folder for heat maps; None for none.
+        heatmap_method: Name of the kind of heat map; None takes the one made for the network.
     """
 
     model: str = "embedded"
@@ -44,24 +48,30 @@ class PredictSettings:
     device: str | None = None
     workers: int | None = None
     limit: int | None = None
+    heatmap: Path | None = None
+    heatmap_method: str | None = None
 
 
 @dataclass
 class Tally:
     """What verdicts amount to; it grows verdict by verdict, and files come one after the other.
 
+    Of a video its people count, and not the faces of its frames.
+
     Attributes:
         n_files: Files, a video being one.
         n_failed: Files of which no face was judged.
-        n_sure_fake: Faces called fake that are not unsure.
-        n_unsure: Faces that may be either.
-        by_label: Faces by what they were called.
-        by_status: Faces, and pictures without one, by what became of them.
-        by_warning: Faces by what there was to warn of.
+        n_people: People in videos that were judged.
+        n_sure_fake: Faces and people called fake that are not unsure.
+        n_unsure: Faces and people that may be either.
+        by_label: Faces and people by what they were called.
+        by_status: Faces, and pictures and frames without one, by what became of them.
+        by_warning: Faces and people by what there was to warn of.
     """
 
     n_files: int = 0
     n_failed: int = 0
+    n_people: int = 0
     n_sure_fake: int = 0
     n_unsure: int = 0
     by_label: Counter[str] = field(default_factory=Counter)
@@ -79,18 +89,27 @@ class Tally:
         if verdict.status == OK and not self._is_judged:
             self.n_failed -= 1
             self._is_judged = True
+        is_person = verdict.kind == PERSON_KIND
+        self.by_status[verdict.status] += not is_person
+        if verdict.person is not None and not is_person:
+            return
+        self.n_people += is_person
         if verdict.label is not None:
             self.by_label[verdict.label] += 1
-        self.by_status[verdict.status] += 1
         self.by_warning.update(verdict.warnings)
         self.n_sure_fake += verdict.is_sure_fake
         self.n_unsure += bool(verdict.unsure)
 
     def describe(self) -> str:
         """Returns one sentence for people."""
-        n_faces = self.by_label.total()
-        text = f"{count(n_faces, 'face')} in {count(self.n_files, 'file')}"
-        if n_faces:
+        n_judged = self.by_label.total()
+        n_faces = n_judged - self.n_people
+        # Where there are people, nobody misses that there are no faces beside.
+        things = [count(n_faces, "face")] if n_faces or not self.n_people else []
+        if self.n_people:
+            things.append("1 person" if self.n_people == 1 else f"{self.n_people:,} people")
+        text = f"{' and '.join(things)} in {count(self.n_files, 'file')}"
+        if n_judged:
             text += f": {', '.join(f'{self.by_label[label]:,} {label}' for label in CLASSES)}"
         if self.n_unsure:
             text += f", {self.n_unsure:,} of them unsure"
@@ -118,20 +137,23 @@ def find_inputs(
 
 
 def predict(files: list[SourceFile], *, settings: PredictSettings) -> Iterator[Verdict]:
-    """Judges every face of every file, with progress; memory does not grow with the number of files.
+    """Judges every face of every file and the people of videos, with progress.
+
+    Memory does not grow with the number of files.
 
     Args:
         files: What `find_inputs` listed.
         settings: How.
 
     Yields:
-        A verdict for each face, or for each picture without one, in the order of the files.
+        A verdict for each face, or for each picture without one, in the order of the files; after the last
+        frame of a video a `faceauth.verdicts.verdict.Person` for each of its people.
 
     Raises:
-        FaceAuthError: The detector or the device cannot be used.
+        FaceAuthError: The detector or the device cannot be used, or no heat maps can be made of it.
     """
     judge = load_judge(settings.model, device=settings.device, is_crops=settings.is_crops)
-    log.info("%s, on %s", judge.name, judge.device)
+    log.info("%s, by %s", judge.name, judge.network.runs_on)
     with (
         closing(cut_ahead(files, judge.collect, workers=_workers(files, settings))) as batches,
         progress("files", len(files)) as advance,
@@ -142,7 +164,17 @@ def predict(files: list[SourceFile], *, settings: PredictSettings) -> Iterator[V
                 yield batch
                 advance(len(batch))
 
-        yield from judge.verdicts(counted(), batch_size=settings.batch_size)
+        if settings.heatmap is None:
+            yield from judge_people(judge, counted(), batch_size=settings.batch_size)
+            return
+        # These need torch, which takes long to import.
+        from faceauth.verdicts.explainer import Explainer
+        from faceauth.verdicts.heatmap_files import heatmap_folder
+
+        explainer = Explainer(settings.model, judge.crop, device=settings.device)
+        with heatmap_folder(settings.heatmap, explainer, method=settings.heatmap_method) as folder:
+            watched = folder.watched(counted(), files)
+            yield from folder.painted(judge_people(judge, watched, batch_size=settings.batch_size))
 
 
 def tallied(verdicts: Iterable[Verdict], tally: Tally) -> Iterator[Verdict]:

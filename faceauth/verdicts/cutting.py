@@ -22,6 +22,7 @@ from faceauth.intake.pipeline.engines.local import BATCHES_IN_RESERVE, do_surely
 from faceauth.intake.pipeline.workers import Worker
 from faceauth.intake.rows import ManifestRow
 from faceauth.intake.sources.source_file import SourceFile
+from faceauth.verdicts.glimpses import Glimpse, glimpse_of, scene_of
 
 # Few enough that the first verdict comes soon, and that little waits in memory.
 BATCH_FILES = 16
@@ -34,10 +35,16 @@ class CutFace:
     Attributes:
         row: What the intake says of it.
         crop_rgb_uint8: (image_size, image_size, 3) uint8; None unless the row's status is `ok`.
+        glimpse: What finds the face again in other frames of its video; None where there is no crop, and for
+            images.
+        person: Number of its person within the video, from 1; None where there is no glimpse, and until
+            somebody follows faces.
     """
 
     row: ManifestRow
     crop_rgb_uint8: np.ndarray | None = None
+    glimpse: Glimpse | None = None
+    person: int | None = None
 
 
 CutBatch = list[list[CutFace]]
@@ -60,7 +67,8 @@ def cut_files(files: list[SourceFile], settings: CollectSettings, detect: FaceDe
 def cut_decoded(batch: list[Decoded], settings: CollectSettings, detect: FaceDetector) -> CutBatch:
     """Cuts all faces out of pictures that were read already; see `cut_files`."""
     searched = search_each(batch, detect)
-    return [[CutFace(*cut) for cut in faces] for faces in cut_each(batch, searched, settings)]
+    cut = cut_each(batch, searched, settings)
+    return [_with_glimpses(item, faces) for item, faces in zip(batch, cut, strict=True)]
 
 
 def cut_ahead(
@@ -98,6 +106,13 @@ def cut_ahead(
                 cut_files, settings=settings, detect=load_face_detector(settings.face_detector)
             )
         yield from _ahead(_batches(files), cut, n_at_once=max(1, workers), team=team)
+
+
+def _with_glimpses(item: Decoded, faces: list[tuple[ManifestRow, np.ndarray | None]]) -> list[CutFace]:
+    if item.row.frame is None or item.search_rgb_uint8 is None:
+        return [CutFace(row, crop) for row, crop in faces]
+    scene = scene_of(item.search_rgb_uint8)
+    return [CutFace(row, crop, None if crop is None else glimpse_of(crop, scene)) for row, crop in faces]
 
 
 def _ahead(

@@ -1,8 +1,8 @@
-"""The verdict: what a detector says of one face, or why it says nothing."""
+"""The verdict: what a detector says of one face, or of one person of a video, or why it says nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from faceauth.intake.faces.crop import CropSettings
 from faceauth.intake.faces.equal import own_side_px
@@ -11,15 +11,19 @@ from faceauth.intake.sources.address import split_fragment
 from faceauth.labels import FAKE, ID2LABEL
 
 FAKE_LABEL = ID2LABEL[FAKE]
+# What a record is about.
+FACE_KIND, PERSON_KIND = "face", "person"
 
 VERDICT_STATUSES = {OK: "the face was judged"} | {
     status: STATUSES[status] for status in (NO_FACE, TOO_SMALL, UNREADABLE)
 }
 
 SMALL_FACE, HEAVY_COMPRESSION = "small_face", "heavy_compression"
+OUTSIDE_DOMAIN = "outside_domain"
 WARNINGS = {
     SMALL_FACE: "it was enlarged to more than twice its size, and most of what the detector sees is guessed",
     HEAVY_COMPRESSION: "the JPEG was saved with a quality below 40, which wipes out traces",
+    OUTSIDE_DOMAIN: "to the detector it is like nothing that it learnt from, where its errors are unknown",
 }
 HEAVY_JPEG_QUALITY = 40
 
@@ -35,6 +39,7 @@ class Opinion:
         generator: For a face called fake the nearest known generator, or `unknown`; None for a real one, and
             if the detector knows no generators.
         generator_score: See `faceauth.decisions.attribution.attribute`, in [0, 1]; None without a generator.
+        warnings: Names in `WARNINGS` that follow from what the detector sees.
     """
 
     label: str
@@ -42,6 +47,7 @@ class Opinion:
     unsure: bool | None
     generator: str | None = None
     generator_score: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,16 @@ class Verdict:
         box: The face as (x1, y1, x2, y2) in pixels of the upright picture, may leave it; None if nobody
             looked for one, or none was found.
         p_face: The face detector's confidence in [0, 1]; None where `box` is.
-        frame: Index of the frame in a video; None for pictures.
+        frame: Index of the frame in a video; None for pictures, and for a frame that cannot be read.
         timestamp_s: When the video shows it, in seconds from its start; None for pictures.
         reason: Why the status is not `ok`; for `ok`, what a reader should know of the file, mostly empty.
         warnings: Names in `WARNINGS`.
+        person: Number of the face's person within the video, from 1; None for pictures, and unless the status
+            is `ok`.
+        heatmap: Path of the picture with the heat map; None if none was made.
     """
+
+    kind: ClassVar[str] = FACE_KIND
 
     path: str | None
     status: str
@@ -79,6 +90,8 @@ class Verdict:
     timestamp_s: float | None = None
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    person: int | None = None
+    heatmap: str | None = None
 
     @property
     def is_sure_fake(self) -> bool:
@@ -87,15 +100,61 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as `faceauth predict --json` prints it; None is null."""
-        document = {name: getattr(self, name) for name in COLUMNS}
+        document = {name: getattr(self, name, None) for name in COLUMNS}
         return document | {"box": None if self.box is None else list(self.box), "warnings": [*self.warnings]}
 
 
-COLUMNS = tuple(field.name for field in fields(Verdict))
+class Moment(NamedTuple):
+    """What was said of a person at one time.
+
+    Attributes:
+        timestamp_s: When the video shows the face, in seconds from its start.
+        frame: Index of the frame.
+        p_fake: Calibrated, in [0, 1].
+    """
+
+    timestamp_s: float
+    frame: int
+    p_fake: float
+
+
+@dataclass(frozen=True, slots=True)
+class Person(Verdict):
+    """One person of one video: what the verdicts on their faces amount to.
+
+    `frame`, `timestamp_s`, `box` and `p_face` are those of the largest face.
+
+    Attributes:
+        n_frames: Frames in which the person's face was judged.
+        first_s: When the first of them is shown, in seconds from the start of the video.
+        last_s: When the last of them is shown.
+        timeline: `p_fake` of each of them, as they are shown; of very many, some at even steps.
+    """
+
+    kind: ClassVar[str] = PERSON_KIND
+    n_frames: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    timeline: tuple[Moment, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the record as `faceauth predict --json` prints it; None is null."""
+        # By name: for its slots the decorator makes the class anew, and super() would look for the old one.
+        return Verdict.to_json(self) | {"timeline": [moment._asdict() for moment in self.timeline]}
+
+
+_OF_PEOPLE = tuple(field.name for field in fields(Person) if field.name not in Verdict.__dataclass_fields__)
+# Of a face, what only people have is null.
+COLUMNS = (*(field.name for field in fields(Verdict)), "kind", *_OF_PEOPLE)
 
 
 def verdict_of(
-    row: ManifestRow, opinion: Opinion | None, *, crop: CropSettings, is_searched: bool = True
+    row: ManifestRow,
+    opinion: Opinion | None,
+    *,
+    crop: CropSettings,
+    is_searched: bool = True,
+    person: int | None = None,
 ) -> Verdict:
     """Puts together what is known of a face.
 
@@ -104,17 +163,20 @@ def verdict_of(
         opinion: What the detector says; None where there is no crop.
         crop: How crops are cut.
         is_searched: Whether a face was looked for; if not, the row's box is the whole picture.
+        person: Number of the face's person within the video.
     """
-    verdict = {} if opinion is None else {field.name: getattr(opinion, field.name) for field in _OPINION}
+    verdict = {} if opinion is None else {name: getattr(opinion, name) for name in _OPINION}
+    path, asked_s, _ = split_fragment(row.image_path)
     return Verdict(
-        path=split_fragment(row.image_path)[0] or None,
+        path=path or None,
         status=row.status,
         box=row.box if is_searched else None,
         p_face=row.p_face if is_searched else None,
         frame=row.frame,
-        timestamp_s=row.timestamp_s,
+        timestamp_s=asked_s if row.timestamp_s is None else row.timestamp_s,
         reason=row.reason,
-        warnings=tuple(_warnings(row, crop)) if opinion is not None else (),
+        warnings=(*_warnings(row, crop), *opinion.warnings) if opinion is not None else (),
+        person=person,
         **verdict,
     )
 
@@ -124,7 +186,7 @@ def describe_warnings(warnings: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in warnings]
 
 
-_OPINION = fields(Opinion)
+_OPINION = tuple(field.name for field in fields(Opinion) if field.name != "warnings")
 
 
 def _warnings(row: ManifestRow, crop: CropSettings) -> list[str]:

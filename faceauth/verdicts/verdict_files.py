@@ -35,8 +35,8 @@ def write_verdicts(verdicts: Iterable[Verdict], path: Path) -> None:
 
     Args:
         verdicts: The verdicts; if they end with an error, no file appears.
-        path: A `.csv` or `.xlsx` with a column for each field, boxes as JSON and warnings separated by
-            semicolons, or a `.jsonl` with an object a line.
+        path: A `.csv` or `.xlsx` with a column for each field, boxes and timelines as JSON and
+            warnings separated by semicolons, or a `.jsonl` with an object a line.
 
     Raises:
         UsageError: The path cannot be used.
@@ -69,8 +69,9 @@ def _write_xlsx(verdicts: Iterable[Verdict], path: Path) -> None:
 def _cells(verdicts: Iterable[Verdict]) -> Iterator[list[Any]]:
     for verdict in verdicts:
         document = verdict.to_json()
-        if document["box"] is not None:
-            document["box"] = json.dumps(document["box"])
+        for name in ("box", "timeline"):
+            if document[name] is not None:
+                document[name] = json.dumps(document[name])
         document["warnings"] = "; ".join(verdict.warnings)
         # Truth values are text, as in JSON: Python's and Excel's would differ.
         yield [str(cell).lower() if isinstance(cell, bool) else cell for cell in document.values()]

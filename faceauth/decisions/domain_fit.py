@@ -56,7 +56,7 @@ def fit_domain(
         For the field `domain` of a checkpoint's card. `sources`: the known names; `projection` (d, k): to k
         directions; `means` (sources, k); `whitenings` (sources * k, k): makes distances of Euclid's out of
         Mahalanobis', a square for each source; `farthest`: the largest distance inside; `kept`, `chosen_on`,
-        `n`, `n_val`, `n_val_groups`. Only `sources`, empty, and `reason` where there is too
+        `n_of_sources`, `n_val`, `n_val_groups`. Only `sources`, empty, and `reason` where there is too
         little to learn from.
 
     Raises:
@@ -100,7 +100,7 @@ def fit_domain(
         "farthest": _farthest(domain_distances(val_features, entry), weights, kept=kept, n_groups=n_groups),
         "kept": kept,
         "chosen_on": "val",
-        "n": len(features),
+        "n_of_sources": np.bincount(number).tolist(),
         "n_val": len(val_features),
         "n_val_groups": n_groups,
     }
@@ -145,4 +145,4 @@ def _farthest(distances: np.ndarray, weights: np.ndarray, *, kept: float, n_grou
     """Returns the least distance within which the share lies, a further group counted as outside."""
     order = np.argsort(distances)
     share = np.cumsum(weights[order]) * n_groups / (n_groups + 1)
-    return float(distances[order][min(np.searchsorted(share, kept), len(order) - 1)])
+    return float(distances[order][min(int(np.searchsorted(share, kept)), len(order) - 1)])

@@ -1,0 +1,129 @@
+"""Teaches a trained checkpoint its sources: the names of its generators, and where its domain ends.
+
+comes in: a checkpoint folder, and the rows of its training
+goes out: the same folder, whose card has an `attribution` and a `domain`
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from faceauth.decisions.attribution_fit import fit_attribution
+from faceauth.decisions.domain_fit import fit_domain
+from faceauth.detectors.checkpoint import load_checkpoint
+from faceauth.detectors.detector import Detector
+from faceauth.detectors.devices import best_device
+from faceauth.detectors.folder import CARD_NAME
+from faceauth.files import write_json
+from faceauth.forgeries.rows import FOLDER_PREFIX
+from faceauth.intake.manifest import Manifest, ManifestRow
+from faceauth.labels import FAKE, TRAIN, VAL
+from faceauth.scoring.score import score_rows
+from faceauth.training.frozen import plain_reading_loader, probe_name
+
+# More say little more of where a source's faces lie, and each costs a forward pass.
+MOST_FACES = 300
+
+
+def learn_sources(
+    checkpoint: Path,
+    rows: dict[str, list[ManifestRow]],
+    manifest: Manifest,
+    *,
+    views: dict[str, Path] | None = None,
+    workers: int = 0,
+) -> None:
+    """Embeds faces of each known source, fits attribution and domain, and adds them to the card.
+
+    Nobody forges as `faceauth forge` does, so forgeries are no source. Where there are no other fakes, nobody
+    is named, and the card says why.
+
+    Args:
+        checkpoint: A checkpoint folder; its card is replaced.
+        rows: Usable rows of `train` and `val`.
+        manifest: Where their crops lie.
+        views: With a frozen trunk: where its readings of each split are kept.
+        workers: Processes that read crops.
+    """
+    detector, card = load_checkpoint(checkpoint)
+    faces: dict[str, list[ManifestRow]] = {}
+    features: dict[str, np.ndarray] = {}
+    for split in (TRAIN, VAL):
+        faces[split] = some_of_each_source(rows[split])
+        if views is not None:
+            features[split] = embed_readings(detector, faces[split], views[split])
+        else:
+            _, features[split] = score_rows(
+                detector, faces[split], manifest, workers=workers, device=best_device()
+            )
+    attribution, domain = fit_sources(faces, features)
+    write_json(checkpoint / CARD_NAME, asdict(replace(card, attribution=attribution, domain=domain)))
+
+
+def fit_sources(
+    faces: dict[str, list[ManifestRow]], features: dict[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fits attribution and domain to embeddings.
+
+    Args:
+        faces: Rows of `train` and `val`, of both classes.
+        features: Their embeddings, float (n, d) each.
+
+    Returns:
+        The `attribution` and the `domain` of a card.
+    """
+    is_fake = {split: np.array([row.target == FAKE for row in some]) for split, some in faces.items()}
+    names = {split: np.array([row.folder for row in some], dtype=object) for split, some in faces.items()}
+    if empty := [split for split in (TRAIN, VAL) if not is_fake[split].any()]:
+        reason = f"the {empty[0]} split has no fakes but forgeries"
+        attribution: dict[str, Any] = {"generators": [], "reason": reason}
+    else:
+        fakes = ((features[split][is_fake[split]], names[split][is_fake[split]]) for split in (TRAIN, VAL))
+        attribution = fit_attribution(*(table for of_split in fakes for table in of_split))
+    sources = {split: [f"{row.target_class}/{row.folder}" for row in some] for split, some in faces.items()}
+    groups = [row.group for row in faces[VAL]]
+    domain = fit_domain(features[TRAIN], sources[TRAIN], features[VAL], sources[VAL], groups)
+    return attribution, domain
+
+
+@torch.inference_mode()
+def embed_readings(detector: Detector, rows: Sequence[ManifestRow], view: Path) -> np.ndarray:
+    """Embeds crops from what a frozen trunk read of them.
+
+    Args:
+        detector: In evaluation mode, on the CPU.
+        rows: Rows whose readings are kept.
+        view: Where.
+
+    Returns:
+        (n, d) float32: what goes into the last linear layer.
+    """
+    probe = detector.model.get_submodule(probe_name(detector))
+    caught: list[np.ndarray] = []
+    head = detector.model.get_submodule(detector.architecture.heads[0])
+    hook = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].float().numpy()))
+    try:
+        for batch in plain_reading_loader(rows, view, batch_size=64):
+            probe(batch["readings"])
+    finally:
+        hook.remove()
+    return np.concatenate(caught)
+
+
+def some_of_each_source(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """Returns at most `MOST_FACES` rows of each source but forgeries, taken evenly, fakes first."""
+    of: dict[tuple[int, str], list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        if not row.folder.startswith(FOLDER_PREFIX):
+            of[row.target, row.folder].append(row)
+    taken = []
+    for source in sorted(of):
+        n = len(of[source])
+        places = np.unique(np.linspace(0, n - 1, min(MOST_FACES, n)).astype(int))
+        taken += [of[source][place] for place in places]
+    return taken

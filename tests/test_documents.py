@@ -20,7 +20,7 @@ from faceauth.decisions.threshold_rules import THRESHOLD_RULES
 from faceauth.degradations.degrade import DEGRADATIONS
 from faceauth.degradations.suites import SUITES
 from faceauth.detectors.architecture import DETECTORS
-from faceauth.detectors.export import EXPORTS
+from faceauth.exports.export import EXPORTS
 from faceauth.forgeries.forge import FORGERIES
 from faceauth.intake.faces.face import FACE_DETECTORS
 from faceauth.intake.manifest import COLUMNS, OK, STATUSES, read_manifest

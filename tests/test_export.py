@@ -3,23 +3,27 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from planted import write_planted_manifest
-from test_detectors import save
+from test_detectors import save, tiny
 from test_packed import WIDE
 
+from faceauth.detectors.architecture import DETECTORS
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import build_detector
-from faceauth.detectors.export import EXPORTS
 from faceauth.detectors.folder import PACKED_NAME
 from faceauth.detectors.packed import read_packed
 from faceauth.errors import DetectorError, UnknownNameError, UsageError
+from faceauth.exports.export import EXPORTS
 from faceauth.intake.manifest import read_manifest
+from faceauth.runtimes.choose import open_network
 from faceauth.scoring.score import score_rows
 from faceauth.verbs.evaluate import ScoringSettings
 from faceauth.verbs.export import EXPORT_NAME, ExportSettings, export
+from faceauth.verdicts.judge import load_judge
 
 
 def wide_run(folder):
@@ -173,7 +177,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path):
 
 def test_the_command_prints_what_it_compared(run, prepared, tmp_path, run_cli):
     words = ("export", "--model", run, "--manifest", prepared, "--workers", "0", "--limit", "12")
-    done = run_cli(*words, "--format", EXPORTS.names()[0], "--bits", "6", "--output", tmp_path / "small")
+    done = run_cli(*words, "--format", "packed", "--bits", "6", "--output", tmp_path / "small")
     assert done.exit_code == 0, done.stderr
     assert "crops with the same verdict" in done.stdout
     done = run_cli(*words, "--json", "--output", tmp_path / "json")
@@ -181,3 +185,89 @@ def test_the_command_prints_what_it_compared(run, prepared, tmp_path, run_cli):
     done = run_cli(*words, "--bits", "7", "--output", tmp_path / "seven")
     assert done.exit_code == 2
     assert "Use 4, 5, 6 or 8" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def onnx_file(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx") / "export"
+    export(run, folder, format_name="onnx")
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_an_onnx_file_judges_as_its_checkpoint_does(run, onnx_file, runtime):
+    crops = np.random.default_rng(0).integers(0, 256, (5, 256, 256, 3), dtype=np.uint8)
+    wanted = load_judge(run, runtime="torch", is_crops=True)
+    judge = load_judge(onnx_file, runtime=runtime, is_crops=True)
+    assert judge.crop == wanted.crop
+    for n in (1, 5):
+        found, expected = judge.network(crops[:n]), wanted.network(crops[:n])
+        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
+        np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-3)
+        assert [opinion.label for opinion in judge.judge(crops[:n])] == [
+            opinion.label for opinion in wanted.judge(crops[:n])
+        ]
+
+
+@pytest.mark.parametrize("name", DETECTORS.names())
+def test_every_detector_can_be_written_as_onnx(name, tmp_path):
+    folder = save(tiny(name), tmp_path / "run")
+    export(folder, tmp_path / "onnx", format_name="onnx")
+    crops = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    wanted = open_network(folder, runtime="torch")[0](crops)
+    found = open_network(tmp_path / "onnx")[0](crops)
+    np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-3)
+    np.testing.assert_allclose(found.embedding, wanted.embedding, atol=1e-2, rtol=1e-3)
+
+
+def test_8_bits_are_smaller_and_cost_what_the_document_says(run, prepared, tmp_path, onnx_file):
+    document = export(
+        run,
+        tmp_path / "small",
+        format_name="onnx",
+        settings=ExportSettings(bits=8),
+        manifest_path=prepared,
+        scoring=ScoringSettings(batch_size=7, workers=0),
+    )
+    assert document["settings"] == {"bits": 8}
+    assert document["files"]["model.onnx"]["n_bytes"] < 0.6 * onnx_file.stat().st_size
+    assert 0 < document["parity"]["logits"]["mean_abs_difference"] < 0.5
+    assert document["parity"]["auroc"]["difference"]["ci95"] is not None
+
+
+def test_8_bits_of_a_convolutional_network_take_crops(prepared, tmp_path):
+    folder = save(tiny("mesonet4"), tmp_path / "run")
+    with pytest.raises(UsageError, match="32 or 8"):
+        export(folder, tmp_path / "small", format_name="onnx", settings=ExportSettings(bits=5))
+    settings = ExportSettings(bits=8)
+    with pytest.raises(UsageError, match="--manifest"):
+        export(folder, tmp_path / "small", format_name="onnx", settings=settings)
+    assert not (tmp_path / "small").exists()
+    scoring = ScoringSettings(workers=0, limit=16)
+    document = export(
+        folder,
+        tmp_path / "small",
+        format_name="onnx",
+        settings=settings,
+        manifest_path=prepared,
+        scoring=scoring,
+    )
+    assert document["parity"]["n"] == 16
+
+
+def test_what_is_no_onnx_file_of_ours_is_one_message(onnx_file, tmp_path):
+    with pytest.raises(DetectorError, match="cannot be opened"):
+        open_network(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(DetectorError, match="no ONNX file"):
+        open_network(tmp_path / "text.onnx")
+    graph = onnx.load(onnx_file)
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "strange.onnx")
+    with pytest.raises(DetectorError, match="no card"):
+        open_network(tmp_path / "strange.onnx")
+    (tmp_path / "cut.onnx").write_bytes(onnx_file.read_bytes()[:-5000])
+    with pytest.raises(DetectorError, match="no ONNX file"):
+        open_network(tmp_path / "cut.onnx")
+    with pytest.raises(DetectorError, match="torch does not run"):
+        open_network(onnx_file, runtime="torch")

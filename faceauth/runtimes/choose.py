@@ -7,11 +7,11 @@ from pathlib import Path
 
 from faceauth.detectors.card import Card, read_card
 from faceauth.detectors.embedded import checked_embedded_folder, checkpoint_of, is_embedded
-from faceauth.detectors.folder import PIXELS_NAME
+from faceauth.detectors.folder import CARD_NAME, PIXELS_NAME
 from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json
 from faceauth.runtimes.network import ONNX_SUFFIX, RUNTIMES, Model, Network
-from faceauth.runtimes.onnx_file import read_onnx
+from faceauth.runtimes.onnx_file import FILE_NAME, read_onnx
 from faceauth.runtimes.pixels import read_pixel_recipe
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def open_network(
     """Opens a detector for judging.
 
     Args:
-        model: A checkpoint or run folder, an ONNX file of `faceauth export`, a hub id, or `embedded`.
+        model: A checkpoint or run folder, an ONNX file that `faceauth export` wrote or its folder, a hub id,
+            or `embedded`.
         runtime: A name in `RUNTIMES`; None for torch where there is a GPU, and else what is fastest on the
             CPU: OpenVINO, or ONNX Runtime for an ONNX file where it is installed.
         device: A torch device; None for the best that the runtime knows.
@@ -63,6 +64,8 @@ def find_model(model: Path) -> Model:
     """
     if model.suffix.lower() == ONNX_SUFFIX:
         return read_onnx(model)
+    if (model / FILE_NAME).is_file() and not (model / CARD_NAME).is_file():
+        return read_onnx(model / FILE_NAME)
     folder = checked_embedded_folder() if is_embedded(model) else checkpoint_of(model)
     try:
         pixels = read_pixel_recipe(read_json(folder / PIXELS_NAME))

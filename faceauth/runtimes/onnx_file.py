@@ -18,6 +18,7 @@ from faceauth.files import parse_json
 from faceauth.runtimes.network import Model
 from faceauth.runtimes.pixels import PixelRecipe
 
+FILE_NAME = "model.onnx"
 METADATA_KEY = "faceauth"
 VERSION = 1
 INPUT_NAME, OUTPUT_NAMES = "pixel_values", ("logits", "face_embedding")

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from faceauth.decisions.decided import read_decided
 from faceauth.detectors.card import Card, model_card
 from faceauth.detectors.detector import Detector, p_fake_of_logits
 from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
-from faceauth.detectors.export import EXPORTS, ExportSettings, Network
 from faceauth.errors import UsageError
+from faceauth.exports.export import EXPORTS, ExportSettings, Network
 from faceauth.files import whole_folder, write_json
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import FAKE, REAL, TRAIN, VAL
@@ -75,10 +74,10 @@ def export(
         known = limit_rows(manifest.in_split(TRAIN), N_CROPS)
         batches = [pixel_values for pixel_values, _ in _read(detector, manifest, known, scoring)]
     with whole_folder(output) as draft:
-        network = write(detector, checkpoint, draft, settings=settings, batches=batches)
+        exported = write(detector, checkpoint, draft, settings=settings, batches=batches)
         document: dict[str, Any] = {
             "format": format_name,
-            "settings": asdict(settings),
+            "settings": {"bits": exported.bits},
             "source": str(model),
             "files": {path.name: _describe_file(path) for path in sorted(draft.iterdir())},
             "n_crops_rounded_for": sum(len(batch) for batch in batches),
@@ -86,7 +85,7 @@ def export(
             "reason": "no manifest was given to compare on",
         }
         if manifest is not None:
-            parity = _measure_parity(detector, network, manifest, rows, card, scoring=scoring)
+            parity = _measure_parity(detector, exported.network, manifest, rows, card, scoring=scoring)
             document |= {"parity": parity, "reason": None}
         write_json(draft / EXPORT_NAME, document)
         (draft / "README.md").write_text(model_card(card) + _card_section(document), "utf-8")

@@ -19,10 +19,23 @@ class ExportSettings:
     """How a detector is exported.
 
     Attributes:
-        bits: Bits of a weight, where the format has fewer than 32.
+        bits: Bits of a weight; None for what is usual in the format.
     """
 
-    bits: int = 8
+    bits: int | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        network: The network as it is read back from the written files.
+        bits: Bits of a weight in them.
+    """
+
+    network: Network
+    bits: int
 
 
 class Export(Protocol):
@@ -36,7 +49,7 @@ class Export(Protocol):
         *,
         settings: ExportSettings,
         batches: Sequence[Tensor],
-    ) -> Network:
+    ) -> Exported:
         """Writes a detector.
 
         Args:
@@ -48,8 +61,8 @@ class Export(Protocol):
                 format that loses less if it knows some; empty if there are none.
 
         Returns:
-            The network as it is read back from the written files.
+            What was written.
         """
 
 
-EXPORTS: Registry[Export] = Registry("export format", package="faceauth.detectors.exports")
+EXPORTS: Registry[Export] = Registry("export format", package="faceauth.exports.kinds")

@@ -1,1 +1,0 @@
-"""The formats of `faceauth export`, one file each; see `faceauth.detectors.export`."""

@@ -1,0 +1,1 @@
+"""The formats of `faceauth export`, one file each; see `faceauth.exports.export`."""

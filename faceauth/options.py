@@ -36,6 +36,14 @@ Device = Annotated[
         show_default=False,
     ),
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="torch, openvino or onnxruntime; the fastest that can run the model if not given.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many, for a trial.", show_default=False)

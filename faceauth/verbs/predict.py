@@ -35,6 +35,7 @@ class PredictSettings:
         videos: Which frames of each video are taken.
         batch_size: Crops that pass the network at once.
         device: A torch device for the network; None takes the best there is.
+        runtime: What runs the network; None for the fastest that can.
         workers: Processes that read files and find faces; None chooses: a process a core, none for few files.
         limit: At most so many files, the first ones; None for all.
         heatmap: A folder for heat maps; None for none.
@@ -46,6 +47,7 @@ class PredictSettings:
     videos: VideoSampling = field(default_factory=VideoSampling)
     batch_size: int = 32
     device: str | None = None
+    runtime: str | None = None
     workers: int | None = None
     limit: int | None = None
     heatmap: Path | None = None
@@ -152,7 +154,9 @@ def predict(files: list[SourceFile], *, settings: PredictSettings) -> Iterator[V
     Raises:
         FaceAuthError: The detector or the device cannot be used, or no heat maps can be made of it.
     """
-    judge = load_judge(settings.model, device=settings.device, is_crops=settings.is_crops)
+    judge = load_judge(
+        settings.model, runtime=settings.runtime, device=settings.device, is_crops=settings.is_crops
+    )
     log.info("%s, by %s", judge.name, judge.network.runs_on)
     with (
         closing(cut_ahead(files, judge.collect, workers=_workers(files, settings))) as batches,

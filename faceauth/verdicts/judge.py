@@ -74,21 +74,22 @@ class Judge:
         unsure = decided.unsure.is_unsure(p_fake)
         generators: list[tuple[str, float] | None] = [None] * len(p_fake)
         if decided.attribution.get("generators") and is_fake.any():
-            named = attribute(found.embedding[is_fake], decided.attribution)
-            for i, name_and_score in zip(np.flatnonzero(is_fake), named, strict=True):
+            found_names = attribute(found.embedding[is_fake], decided.attribution)
+            for i, name_and_score in zip(np.flatnonzero(is_fake), found_names, strict=True):
                 generators[i] = name_and_score
         is_far = np.zeros(len(p_fake), dtype=bool)
         if decided.domain.get("sources"):
             is_far = is_outside(found.embedding, decided.domain)
         return [
             Opinion(
-                ID2LABEL[FAKE if is_fake[i] else REAL],
-                float(p_fake[i]),
-                None if unsure is None else bool(unsure[i]),
-                *(generators[i] or (None, None)),
+                label=ID2LABEL[FAKE if is_fake[i] else REAL],
+                p_fake=float(p_fake[i]),
+                unsure=None if unsure is None else bool(unsure[i]),
+                generator=name,
+                generator_score=score,
                 warnings=(OUTSIDE_DOMAIN,) if is_far[i] else (),
             )
-            for i in range(len(p_fake))
+            for i, (name, score) in enumerate(named or (None, None) for named in generators)
         ]
 
     def verdicts(self, batches: Iterable[CutBatch], *, batch_size: int) -> Iterator[Verdict]:

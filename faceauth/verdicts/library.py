@@ -164,21 +164,29 @@ class LoadedDetector:
 
 
 def load_detector(
-    model: str | Path = "embedded", *, device: str | None = None, detect: bool = True, batch_size: int = 32
+    model: str | Path = "embedded",
+    *,
+    device: str | None = None,
+    runtime: str | None = None,
+    detect: bool = True,
+    batch_size: int = 32,
 ) -> LoadedDetector:
     """Loads a detector that takes pictures and videos and gives verdicts.
 
     Args:
-        model: A checkpoint or run folder, or `embedded` for the detector that comes with the package.
+        model: A checkpoint or run folder, an ONNX file of `faceauth export`, an id on the Hugging Face hub, or
+            `embedded` for the detector that comes with the package.
         device: A torch device; None takes the best there is.
+        runtime: `torch`, `openvino` or `onnxruntime`; None for the fastest that can run the model.
         detect: Whether faces are looked for; False if the pictures are face crops already.
         batch_size: Crops that pass the network at once.
 
     Raises:
-        DetectorError: There is no such checkpoint, or it cannot be loaded.
-        UsageError: There is no such device.
+        DetectorError: There is no such model, or it cannot be loaded.
+        UsageError: There is no such device or runtime, or they do not go together.
     """
-    return LoadedDetector(load_judge(model, device=device, is_crops=not detect), batch_size=batch_size)
+    judge = load_judge(model, runtime=runtime, device=device, is_crops=not detect)
+    return LoadedDetector(judge, batch_size=batch_size)
 
 
 def _video(image: Picture) -> Path | None:

@@ -14,7 +14,7 @@ import typer
 
 from faceauth.command import FAILED_ITEMS, verb
 from faceauth.errors import UsageError
-from faceauth.options import BatchSize, Device, Limit, Quiet
+from faceauth.options import BatchSize, Device, Limit, Quiet, Runtime
 
 if TYPE_CHECKING:
     from faceauth.verdicts.verdict import Verdict
@@ -32,7 +32,9 @@ def predict(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Checkpoint or run folder; or embedded, the one that comes with faceauth."
+            "--model",
+            help="Checkpoint or run folder, ONNX file, or org/name on the hub; or embedded, the one that comes "
+            "with faceauth.",
         ),
     ] = "embedded",
     no_detect: Annotated[
@@ -89,6 +91,7 @@ def predict(
         ),
     ] = None,
     device: Device = None,
+    runtime: Runtime = None,
     limit: Limit = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON a face, or person, instead of a table.")
@@ -115,6 +118,7 @@ def predict(
         videos=parse_sampling(frames, fps),
         batch_size=batch_size,
         device=device,
+        runtime=runtime,
         workers=workers,
         limit=limit,
         heatmap=heatmap,

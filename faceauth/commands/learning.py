@@ -175,9 +175,20 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", help="packed: weights as small integers, for FaceAuth.")
+        str,
+        typer.Option(
+            "--format",
+            help="packed: weights as small integers, for FaceAuth; onnx: one file for other runtimes, too.",
+        ),
     ] = "packed",
-    bits: Annotated[int, typer.Option("--bits", help="Of a packed weight: 4, 5, 6 or 8.")] = 8,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            help="Of a weight. packed: 4, 5, 6 or 8, the usual; onnx: 32, the usual, or 8.",
+            show_default=False,
+        ),
+    ] = None,
     manifest: MaybeManifest = None,
     batch_size: BatchSize = 32,
     workers: Workers = 2,
@@ -213,7 +224,7 @@ def export(
         )
     document: dict[str, Any] = {}
     if output is not None:
-        from faceauth.detectors.export import ExportSettings
+        from faceauth.exports.export import ExportSettings
         from faceauth.verbs.evaluate import ScoringSettings
         from faceauth.verbs.export import export, format_parity
 

@@ -1,6 +1,6 @@
-"""Fits the training domain of a finished detector anew, and writes it to its card.
+"""Fits the training domain of a finished detector anew, and writes it to its card and model card.
 
-    python benchmarks/embedded_domain.py --manifest prepared/ --card faceauth/embedded/faceauth.json
+    python benchmarks/embedded_domain.py --manifest prepared/ --output faceauth/embedded/
 
 `faceauth train` does so by itself; this is for an older checkpoint with a frozen trunk.
 Crops are read as they are, at most some of each source; weights, threshold, calibration and names of
@@ -16,8 +16,10 @@ from unknown_generators import some_rows
 from faceauth.console import configure_logging
 from faceauth.decisions.domain_fit import fit_domain
 from faceauth.decisions.known_sources import embed_readings
+from faceauth.detectors.card import card_of_json, model_card
 from faceauth.detectors.embedded import open_checkpoint
-from faceauth.files import read_json, write_json
+from faceauth.detectors.folder import CARD_NAME
+from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.manifest import read_manifest
 from faceauth.labels import TRAIN, VAL
 from faceauth.training.frozen import keep_readings, view_folder
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--readings", type=Path, default=Path("readings"), help="Where readings are kept.")
     parser.add_argument("--most", type=int, default=120, help="Faces of a source in train; half in val.")
-    parser.add_argument("--card", type=Path, required=True, help="The faceauth.json to change.")
+    parser.add_argument("--output", type=Path, required=True, help="The checkpoint folder to change.")
     arguments = parser.parse_args()
     configure_logging(quiet=False)
     detector, _ = open_checkpoint(arguments.model)
@@ -48,7 +50,13 @@ def main() -> None:
         "fitted": f"after the training, on plain crops, at most {arguments.most} of a source in train",
         "manifest_sha256": manifest.sha256,
     }
-    write_json(arguments.card, read_json(arguments.card) | {"domain": entry})
+    facts = read_json(arguments.output / CARD_NAME) | {"domain": entry}
+    write_json(arguments.output / CARD_NAME, facts)
+    readme = arguments.output / "README.md"
+    # What an export adds to the model card stays.
+    _, heading, exported = readme.read_text("utf-8").partition("\n## Exported as")
+    with whole_file(readme) as draft:
+        draft.write_text(model_card(card_of_json(facts)) + heading + exported, "utf-8")
     print({name: value for name, value in entry.items() if not isinstance(value, dict)})
 
 

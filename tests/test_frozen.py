@@ -10,8 +10,10 @@ from planted import TINY_VIT, write_planted_manifest
 from safetensors.torch import load_file
 
 from faceauth.config import load_config
+from faceauth.detectors.card import model_card
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import build_detector
+from faceauth.detectors.folder import find_checkpoint
 from faceauth.errors import DetectorError, InputError
 from faceauth.intake.manifest import read_manifest, write_manifest
 from faceauth.scoring.score import score_rows
@@ -201,6 +203,9 @@ def test_a_network_with_two_heads_cannot_be_frozen():
 def test_a_frozen_run_names_the_generators_that_it_knows(finished):
     _, card = load_checkpoint(finished)
     assert set(card.attribution) >= {"generators"}
+    assert set(card.domain) >= {"sources"}
+    readme = (find_checkpoint(finished) / "README.md").read_text()
+    assert readme == model_card(card)
 
 
 def test_without_augmentation_there_is_only_the_plain_view(planted, tmp_path):

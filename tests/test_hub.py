@@ -1,5 +1,6 @@
 """Detectors on the hub, by a stand-in: fetched by id, never run as code, uploaded with nothing private."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import yaml
 from PIL import Image
 from stand_in_hub import StandInHub
-from test_detectors import save, some_images, tiny
+from test_detectors import save, some_card, some_images, tiny
 
 from faceauth.detectors import hub as hub_module
+from faceauth.detectors.card import model_card
 from faceauth.detectors.detector import p_fake_of_logits
 from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
 from faceauth.detectors.hub import HubModel, fetch_checkpoint, parse_hub_id
@@ -284,3 +286,20 @@ def test_a_smaller_format_is_pushed_in_the_same_command(hub, checkpoint, tmp_pat
 @pytest.mark.parametrize("words", [(), ("--public", "--output", "x"), ("--dry-run", "--output", "x")])
 def test_options_about_pushing_want_something_to_push(checkpoint, run_cli, words):
     assert run_cli("export", "--model", checkpoint, *words).exit_code == 2
+
+
+def test_the_model_card_is_one_that_the_hub_reads_with_its_figures(checkpoint):
+    card = huggingface_hub.ModelCard.load(checkpoint / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.metric_type, result.metric_value) == ("roc_auc", 0.9)
+    assert "0.800 to 0.950" in result.metric_name
+    assert "chosen on" in result.dataset_name
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-classification")
+
+
+def test_undefined_figures_are_left_out_of_what_the_hub_reads():
+    card = dataclasses.replace(
+        some_card("vit"), metrics={"auroc": {"value": None, "ci95": None, "n_real": 0, "n_fake": 3}}
+    )
+    assert "model-index" not in model_card(card)
+    assert "| auroc | undefined |" in model_card(card)

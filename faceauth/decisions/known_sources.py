@@ -15,11 +15,12 @@ import torch
 
 from faceauth.decisions.attribution_fit import fit_attribution
 from faceauth.decisions.domain_fit import fit_domain
+from faceauth.detectors.card import model_card
 from faceauth.detectors.checkpoint import load_checkpoint
 from faceauth.detectors.detector import Detector
 from faceauth.detectors.devices import best_device
 from faceauth.detectors.folder import CARD_NAME
-from faceauth.files import write_json
+from faceauth.files import whole_file, write_json
 from faceauth.forgeries.rows import FOLDER_PREFIX
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.labels import FAKE, TRAIN, VAL
@@ -44,7 +45,7 @@ def learn_sources(
     is named, and the card says why.
 
     Args:
-        checkpoint: A checkpoint folder; its card is replaced.
+        checkpoint: A checkpoint folder; its card and model card are replaced.
         rows: Usable rows of `train` and `val`.
         manifest: Where their crops lie.
         views: With a frozen trunk: where its readings of each split are kept.
@@ -62,7 +63,10 @@ def learn_sources(
                 detector, faces[split], manifest, workers=workers, device=best_device()
             )
     attribution, domain = fit_sources(faces, features)
-    write_json(checkpoint / CARD_NAME, asdict(replace(card, attribution=attribution, domain=domain)))
+    card = replace(card, attribution=attribution, domain=domain)
+    write_json(checkpoint / CARD_NAME, asdict(card))
+    with whole_file(checkpoint / "README.md") as draft:
+        draft.write_text(model_card(card), "utf-8")
 
 
 def fit_sources(

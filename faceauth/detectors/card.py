@@ -9,6 +9,9 @@ from faceauth.errors import DetectorError, InputError
 from faceauth.files import read_json
 from faceauth.intake.faces.crop import CropSettings
 
+# What the hub calls our metrics.
+_HUB_METRICS = {"auroc": "roc_auc"}
+
 
 @dataclass(frozen=True)
 class Card:
@@ -102,7 +105,7 @@ def model_card(card: Card) -> str:
 library_name: transformers
 pipeline_tag: image-classification
 tags: [deepfake-detection, face-forensics, faceauth]
----
+{_model_index(card)}---
 # {card.detector}: real or machine-made faces
 
 Trained with FaceAuth, beginning with {card.origin}, on {card.n_train.get("real", 0):,} real and
@@ -116,6 +119,7 @@ Trained with FaceAuth, beginning with {card.origin}, on {card.n_train.get("real"
 - An image is called fake from p_fake = {card.threshold["value"]:.4f} on
   (rule `{card.threshold["rule"]}`, chosen on {card.threshold["chosen_on"]}).
 - {_unsure_band(card)}
+- {_domain(card)}
 - Input: faces found by `{card.face_detector}`, cut as squares of {card.crop.margin_ratio} times the face box,
   {card.crop.image_size} px. `transformers.pipeline` does not cut faces; give it such crops.
 
@@ -147,6 +151,41 @@ def _unsure_band(card: Card) -> str:
         f"  {card.unsure['chosen_on']}, at most {missed} of the reals are expected above this band,\n"
         f"  and at most {missed} of the fakes below it."
     )
+
+
+def _domain(card: Card) -> str:
+    if not card.domain.get("sources"):
+        reason = card.domain.get("reason") or "it was not fitted"
+        return f"Nothing is said of faces outside the training domain: {reason}."
+    n_sources, share = len(card.domain["sources"]), f"{100 * card.domain['kept']:.3g} %"
+    return (
+        f"A face is called outside the training domain if its embedding lies farther from all {n_sources}\n"
+        f"  sources than that of {share} of {card.domain['chosen_on']}, where every source counts the same."
+    )
+
+
+def _model_index(card: Card) -> str:
+    """Writes the figures as the hub reads them, in YAML; those that are undefined are left out."""
+    import yaml
+
+    metrics = [
+        {
+            "type": _HUB_METRICS.get(name, name),
+            "value": round(rate["value"], 4),
+            "name": f"{name}, 95 % interval {_interval(rate['ci95'])}",
+        }
+        for name, rate in card.metrics.items()
+        if rate["value"] is not None
+    ]
+    if not metrics:
+        return ""
+    result = {
+        "task": {"type": "image-classification", "name": "real or machine-made faces"},
+        "dataset": {"type": "private", "name": "val split, which the epoch was chosen on", "split": "val"},
+        "metrics": metrics,
+    }
+    index = {"model-index": [{"name": f"{card.detector} of FaceAuth", "results": [result]}]}
+    return yaml.safe_dump(index, sort_keys=False, width=1000)
 
 
 def _number(value: float | None) -> str:

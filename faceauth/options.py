@@ -7,14 +7,23 @@ import typer
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)]
 Model = Annotated[
-    Path, typer.Option("--model", help="Checkpoint or run folder of a trained detector.", show_default=False)
+    Path,
+    typer.Option(
+        "--model",
+        help="Checkpoint or run folder, an id of the Hugging Face hub, or embedded.",
+        show_default=False,
+    ),
 ]
 ManifestPath = Annotated[
     Path, typer.Option("--manifest", help="Prepared folder, or a manifest file.", show_default=False)
 ]
 MaybeModel = Annotated[
     Path | None,
-    typer.Option("--model", help="Checkpoint or run folder of a trained detector.", show_default=False),
+    typer.Option(
+        "--model",
+        help="Checkpoint or run folder, an id of the Hugging Face hub, or embedded.",
+        show_default=False,
+    ),
 ]
 MaybeManifest = Annotated[
     Path | None, typer.Option("--manifest", help="Prepared folder, or a manifest file.", show_default=False)

@@ -29,6 +29,7 @@ from faceauth.intake.sources.layout import LAYOUTS
 from faceauth.intake.tables import read_table
 from faceauth.labels import CLASSES, SPLITS
 from faceauth.samples.subjects import SIMULATED_GENERATORS
+from faceauth.runtimes.network import RUNTIMES
 from faceauth.scoring.metrics import METRICS
 from faceauth.scoring.pooling import POOLING_RULES
 from faceauth.splits.balance import BALANCE_RULES
@@ -44,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spreadsheets").glob("*.md")])
 REGISTRIES = (
     BALANCE_RULES, CALIBRATIONS, DEGRADATIONS, DETECTORS, ENGINES, EXPORTS, FACE_DETECTORS, FACE_EMBEDDERS,
-    FORGERIES, LAYOUTS, LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, SCHEDULES,
+    FORGERIES, LAYOUTS, LOSSES, METRICS, OPTIMIZERS, PLANS, POOLING_RULES, PROJECTIONS, RUNTIMES, SCHEDULES,
     SIMULATED_GENERATORS, SUITES, THRESHOLD_RULES,
 )  # fmt: skip
 # A word that ends a command in a shell.

@@ -25,8 +25,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module may import from its own stage and from those before it.
 STAGES = (
     "errors", "labels", "files", "faults", "locks", "versions", "memory", "registry", "console", "options",
-    "config", "intake", "splits", "samples", "degradations", "forgeries", "detectors", "training", "scoring",
-    "decisions", "verdicts", "shortcuts", "evaluation", "studies", "clusters", "report", "serving", "train", "verbs",
+    "config", "intake", "splits", "samples", "degradations", "forgeries", "detectors", "runtimes", "exports", "training", "scoring",
+    "decisions", "explanations", "verdicts", "shortcuts", "evaluation", "studies", "clusters", "report", "serving", "train", "verbs",
     "command", "commands", "cli",
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from faceauth.intake.faces.crop import CropSettings, square_around
-from faceauth.intake.manifest import ManifestRow
+from faceauth.intake.rows import ManifestRow
 
 JPEG_SUBSAMPLING = "4:2:0"
 

@@ -24,6 +24,15 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
+def give_back_memory() -> None:
+    """Hands what was kept of freed memory back to the kernel, once a process has held much for a while."""
+    if not sys.platform.startswith("linux"):
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def limit_memory(spare_bytes: int) -> None:
     """Keeps this process from taking more memory than it has now and so much again.
 

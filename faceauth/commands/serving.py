@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from faceauth.command import verb
-from faceauth.options import Device, Quiet
+from faceauth.options import Device, Quiet, Runtime
 
 
 @verb
@@ -64,6 +64,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    runtime: Runtime = None,
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
@@ -80,6 +81,7 @@ def serve(
             port=port,
             model=model,
             is_crops=no_detect,
+            runtime=runtime,
             device=device,
             workers=workers,
             token=token,

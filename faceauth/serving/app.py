@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 import faceauth
 from faceauth.errors import FaceAuthError
 from faceauth.intake.rows import UNREADABLE
+from faceauth.memory import give_back_memory
 from faceauth.serving.answers import (
     ErrorAnswer,
     HealthAnswer,
@@ -40,6 +41,8 @@ from faceauth.verdicts.verdict import WARNINGS, Verdict
 log = logging.getLogger(__name__)
 
 USUAL_FRAMES = 16
+# What larger requests took is given back at once.
+LARGE_BYTES = 4 * 2**20
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -139,8 +142,11 @@ def make_app(team: Team, limits: Limits, model: Model, heat: HeatMaker | None = 
                     seconds=limits.seconds,
                 )
         answer = _answer(uploads, judged, model.name)
+        if claim.n_bytes > LARGE_BYTES:
+            uploads.clear()
+            give_back_memory()
         n_faces = sum(len(file["records"]) for file in answer["files"])
-        log.info("%d files, %d records, %.2f s", len(uploads), n_faces, time.monotonic() - started)
+        log.info("%d files, %d records, %.2f s", len(judged), n_faces, time.monotonic() - started)
         return JSONResponse(answer)
 
     return app

@@ -18,7 +18,7 @@ from faceauth.intake.pixels.video_index import open_video
 from faceauth.intake.sources.address import Address
 from faceauth.intake.sources.source_file import SourceFile
 from faceauth.intake.sources.video_sampling import VideoSampling, probe_video, sample_times
-from faceauth.memory import limit_memory
+from faceauth.memory import give_back_memory, limit_memory
 from faceauth.verdicts.cutting import CutFace, cut_decoded, cut_files
 from faceauth.verdicts.find import picture
 from faceauth.verdicts.tracks import follow_faces
@@ -27,6 +27,8 @@ from faceauth.verdicts.tracks import follow_faces
 SPARE_BYTES = 1536 * 2**20
 # Larger pictures wait as they were sent, and are decoded again for their crops.
 KEPT_PIXEL_BYTES = 16 * 2**20
+# A process that has held larger ones gives back what they took.
+LARGE_PIXELS = 8_000_000
 # Frames that are in memory at once.
 BATCH_FRAMES = 8
 # Of a crowd the smaller faces are left out, and a note says so.
@@ -112,10 +114,14 @@ def look_at_each(
     batch: list[Decoded | TooManyPixelsError] = [_decoded(look.content, max_pixels) for look in looks]
     readable = [item for item in batch if isinstance(item, Decoded)]
     cut = iter(cut_decoded(readable, settings, detect))
-    return [
+    seen = [
         _within_bounds([next(cut)], MAX_FACES_OF_A_PICTURE) if isinstance(item, Decoded) else _too_large(item)
         for item in batch
     ]
+    if any((item.row.width or 0) * (item.row.height or 0) > LARGE_PIXELS for item in readable):
+        del batch, readable
+        give_back_memory()
+    return seen
 
 
 def _load(
@@ -159,6 +165,7 @@ def _look_at_video(look: Look, settings: CollectSettings, max_pixels: int, detec
     for start in range(0, len(frames), BATCH_FRAMES):
         seen += cut_files(frames[start : start + BATCH_FRAMES], settings, detect)
     (seen,) = follow_faces([seen])
+    give_back_memory()
     return _within_bounds(seen, max(1, MAX_FACES_OF_A_VIDEO // len(frames)))
 
 

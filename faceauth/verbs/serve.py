@@ -26,6 +26,7 @@ class ServeSettings:
         port: The port; 0 takes any that is free.
         model: A checkpoint or run folder, or `embedded`.
         is_crops: The pictures are face crops already, and no face is looked for.
+        runtime: What runs the network; None for the fastest that can.
         device: A torch device for the network; None takes the best there is.
         workers: Processes that read pictures and find faces; None takes one a core.
         token: What requests must bring; None asks for nothing.
@@ -37,6 +38,7 @@ class ServeSettings:
     port: int = 8000
     model: str = "embedded"
     is_crops: bool = False
+    runtime: str | None = None
     device: str | None = None
     workers: int | None = None
     token: str | None = None
@@ -72,7 +74,7 @@ def serve(settings: ServeSettings) -> None:
                 "%s can be reached from other machines, and asks for no token; --token sets one",
                 settings.host,
             )
-        network, card = open_network(settings.model, device=settings.device)
+        network, card = open_network(settings.model, runtime=settings.runtime, device=settings.device)
         judge = Judge(network, card, name=settings.model, is_crops=settings.is_crops)
         model = describe_model(card, settings.model, is_searching=judge.is_searching)
         heat = None

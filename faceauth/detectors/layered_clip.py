@@ -138,7 +138,17 @@ class LayeredClipForImageClassification(PreTrainedModel):
         Returns:
             (n, n_features): for each layer that is read, its readings one after another.
         """
-        hidden_states = self.tower(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+        return self.summarise(self.tower(pixel_values=pixel_values, output_hidden_states=True).hidden_states)
+
+    def summarise(self, hidden_states: tuple[Tensor, ...]) -> Tensor:
+        """Reads the layers of a pass.
+
+        Args:
+            hidden_states: For each layer, and before them the embeddings, (n, tokens, hidden size), CLS first.
+
+        Returns:
+            (n, n_features), see `read`.
+        """
         found = []
         for layer in self.config.layers:
             cls, patches = hidden_states[layer][:, 0], hidden_states[layer][:, 1:]

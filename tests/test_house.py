@@ -25,16 +25,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module may import from its own stage and from those before it.
 STAGES = (
     "errors", "labels", "files", "faults", "locks", "versions", "memory", "registry", "console", "options",
-    "config", "intake", "splits", "samples", "degradations", "forgeries", "detectors", "runtimes", "exports", "training", "scoring",
-    "decisions", "explanations", "verdicts", "shortcuts", "evaluation", "studies", "clusters", "report", "serving", "train", "verbs",
-    "command", "commands", "cli",
+    "config", "intake", "splits", "samples", "degradations", "forgeries", "detectors", "runtimes", "exports",
+    "training", "scoring", "decisions", "explanations", "verdicts", "shortcuts", "evaluation", "studies",
+    "clusters", "report", "serving", "train", "verbs", "command", "commands", "cli",
 )  # fmt: skip
 
 # What takes long to import, and so must not stand between a user and `faceauth --help`.
 HEAVY = {
-    "accelerate", "datasets", "evaluate", "facenet_pytorch", "fastapi", "fsspec", "matplotlib", "numba", "numpy",
-    "openpyxl", "openTSNE", "openvino", "pandas", "PIL", "plotly", "pyarrow", "ray", "scipy", "sklearn",
-    "timm", "torch", "torchvision", "transformers", "umap", "upath", "uvicorn",
+    "accelerate", "datasets", "evaluate", "facenet_pytorch", "fastapi", "fsspec", "matplotlib", "numba",
+    "numpy", "openpyxl", "openTSNE", "openvino", "pandas", "PIL", "plotly", "pyarrow", "ray", "scipy",
+    "sklearn", "timm", "torch", "torchvision", "transformers", "umap", "upath", "uvicorn",
 }  # fmt: skip
 
 # In parts, so that this file does not hold what it looks for.

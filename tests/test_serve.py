@@ -5,8 +5,6 @@ import io
 import re
 import signal
 import struct
-import subprocess
-import sys
 import zlib
 
 import httpx
@@ -172,7 +170,7 @@ def test_the_schema_has_types_and_what_is_answered_fits(served):
     assert "multipart/form-data" in operation["requestBody"]["content"]
     parts = schema["components"]["schemas"]
     (record,) = records_of(post(served, png()))
-    assert set(parts["Verdict"]["properties"]) == set(record)
+    assert set(parts["Record"]["properties"]) == set(record)
     about = httpx.get(f"{served.url}/models").json()
     assert set(parts["ModelsAnswer"]["properties"]) == set(about)
     assert set(parts["Model"]["properties"]) == set(about["models"][0])
@@ -278,16 +276,15 @@ def test_with_a_token_only_the_page_and_health_are_open(tmp_path, checkpoint):
         assert list(tmp_path.glob("faceauth-*")) == []
 
 
-def test_ctrl_c_ends_it_with_130_and_a_taken_port_is_one_message(tmp_path, checkpoint):
-    with running(tmp_path, "--model", checkpoint, "--no-detect", "--workers", 1) as served:
-        port = served.url.rpartition(":")[2]
-        again = subprocess.run(
-            [sys.executable, "-m", "faceauth", "serve", "--port", port], capture_output=True, text=True
-        )
-        assert (again.returncode, again.stdout) == (2, "")
-        assert (
-            again.stderr
-            == f"faceauth: Port {port} of 127.0.0.1 is in use. Choose another one: --port 0 takes any.\n"
-        )
-        assert served.end(signal.SIGINT) == 130
-        assert "Traceback" not in served.errors.read_text()
+def test_a_taken_port_is_one_message(served, run_cli):
+    port = served.url.rpartition(":")[2]
+    refused = run_cli("serve", "--port", port)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"faceauth: Port {port} of 127.0.0.1 is in use. Choose another one")
+
+
+# The last one: it ends the server of those above.
+def test_ctrl_c_ends_it_with_130_and_without_a_traceback(served):
+    assert served.end(signal.SIGINT) == 130
+    assert "Traceback" not in served.errors.read_text()
+    assert [entry.name for entry in served.folder.iterdir()] == ["stderr.txt"]

@@ -43,6 +43,7 @@ class Record(BaseModel):
     reason: Annotated[str, Field(description="Why there is no verdict, or what to know; mostly empty.")]
     warnings: list[str]
     person: Annotated[int | None, Field(description="Number of the person within the video.")]
+    heatmap: Annotated[str | None, Field(description="Null: `heat_maps` of the file holds them.")]
     kind: Annotated[str, Field(description="`face` or `person`.")]
     n_frames: Annotated[int | None, Field(description="Of a person: frames in which the face was judged.")]
     first_s: float | None

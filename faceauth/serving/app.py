@@ -170,7 +170,10 @@ async def _judge_all(
             return judged
         if heat is None or len(judged.seen.frames) > 1:
             return judged, []
-        return judged, await asyncio.to_thread(heat.paint, judged)
+        try:
+            return judged, await asyncio.to_thread(heat.paint, judged)
+        except FaceAuthError as error:
+            return RefusedError(422, error.message, error.hint)
 
     return list(await asyncio.gather(*map(judge, uploads)))
 

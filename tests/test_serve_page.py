@@ -172,6 +172,9 @@ def test_a_heat_map_is_laid_over_the_picture_and_taken_away_again(open_page, por
 
 def test_all_of_it_can_be_done_with_the_keyboard(open_page, portrait):
     page = open_page()
+    # From here on the browser asks us for a file instead of opening its dialogue, which takes it a moment.
+    page.on("filechooser", lambda chooser: None)
+    page.wait_for_timeout(300)
     assert page.evaluate("document.activeElement.id") == "file"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")

@@ -1,6 +1,5 @@
 """Faces followed through the frames of a video: who is who, and what is never mixed up."""
 
-import gc
 import itertools
 import weakref
 from dataclasses import replace
@@ -235,8 +234,7 @@ def test_of_a_video_nothing_is_kept_once_the_next_comes(films, monkeypatch):
 
     monkeypatch.setattr(tracks, "Tracker", Watched)
     frames = cut(films)
-    followed = follow_faces([[faces] for faces in frames] * 3)
+    followed = follow_faces([[faces] for faces in frames] * 2)
     for _ in followed:
-        gc.collect()
         assert sum(tracker() is not None for tracker in alive) == 1
-    assert len(alive) > 6
+    assert len(alive) >= 4

@@ -14,7 +14,6 @@ os.environ.setdefault("MKL_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Converted networks of tests are no business of the user's cache.
 os.environ["FACEAUTH_CACHE"] = tempfile.mkdtemp(prefix="faceauth-tests-")
-atexit.register(shutil.rmtree, os.environ["FACEAUTH_CACHE"], ignore_errors=True)
 
 import pytest
 from hypothesis import settings
@@ -22,6 +21,7 @@ from typer.testing import CliRunner
 
 settings.register_profile("faceauth", deadline=None)
 settings.load_profile("faceauth")
+atexit.register(shutil.rmtree, os.environ["FACEAUTH_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

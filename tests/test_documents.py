@@ -28,8 +28,8 @@ from faceauth.intake.pipeline.engine import ENGINES
 from faceauth.intake.sources.layout import LAYOUTS
 from faceauth.intake.tables import read_table
 from faceauth.labels import CLASSES, SPLITS
-from faceauth.samples.subjects import SIMULATED_GENERATORS
 from faceauth.runtimes.network import RUNTIMES
+from faceauth.samples.subjects import SIMULATED_GENERATORS
 from faceauth.scoring.metrics import METRICS
 from faceauth.scoring.pooling import POOLING_RULES
 from faceauth.splits.balance import BALANCE_RULES

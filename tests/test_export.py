@@ -17,7 +17,6 @@ from faceauth.detectors.detector import build_detector
 from faceauth.detectors.folder import PACKED_NAME
 from faceauth.detectors.packed import read_packed
 from faceauth.errors import DetectorError, UnknownNameError, UsageError
-from faceauth.exports.export import EXPORTS
 from faceauth.intake.manifest import read_manifest
 from faceauth.runtimes.choose import open_network
 from faceauth.scoring.score import score_rows

@@ -401,9 +401,7 @@ def test_several_threads_get_what_one_gets():
 def test_faces_are_found_in_photographs(checkpoint, sample_photos):
     photo = min((sample_photos / "real").rglob("*.*"))
     loaded, judge_card = load_checkpoint(checkpoint)
-    searching = Judge(
-        TorchNetwork(loaded), dataclasses.replace(judge_card, face_detector="mtcnn"), name="x"
-    )
+    searching = Judge(TorchNetwork(loaded), dataclasses.replace(judge_card, face_detector="mtcnn"), name="x")
     (verdict,) = LoadedDetector(searching)(photo)
     x1, y1, x2, y2 = verdict.box
     assert verdict.p_face >= 0.9

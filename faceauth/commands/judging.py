@@ -33,8 +33,8 @@ def predict(
         str,
         typer.Option(
             "--model",
-            help="Checkpoint or run folder, ONNX file, or org/name on the hub; or embedded, the one that comes "
-            "with faceauth.",
+            help="Checkpoint or run folder, ONNX file, or org/name on the hub; or embedded, which comes with "
+            "faceauth.",
         ),
     ] = "embedded",
     no_detect: Annotated[

@@ -144,7 +144,7 @@ class LayeredClipForImageClassification(PreTrainedModel):
         """Reads the layers of a pass.
 
         Args:
-            hidden_states: For each layer, and before them the embeddings, (n, tokens, hidden size), CLS first.
+            hidden_states: For each layer, the embeddings before them, (n, tokens, hidden size), CLS first.
 
         Returns:
             (n, n_features), see `read`.

@@ -174,8 +174,8 @@ def load_detector(
     """Loads a detector that takes pictures and videos and gives verdicts.
 
     Args:
-        model: A checkpoint or run folder, an ONNX file of `faceauth export`, an id on the Hugging Face hub, or
-            `embedded` for the detector that comes with the package.
+        model: A checkpoint or run folder, an ONNX file of `faceauth export`, an id on the Hugging Face hub,
+            or `embedded` for the detector that comes with the package.
         device: A torch device; None takes the best there is.
         runtime: `torch`, `openvino` or `onnxruntime`; None for the fastest that can run the model.
         detect: Whether faces are looked for; False if the pictures are face crops already.

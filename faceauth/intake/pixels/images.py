@@ -180,9 +180,7 @@ def decode_image(
         raise
     except Image.DecompressionBombError as error:
         # Pillow gives up at twice its own limit, before the size can be asked for.
-        raise TooManyPixelsError(
-            f"the image has too many pixels; at most {max_pixels:,} are read"
-        ) from error
+        raise TooManyPixelsError(f"the image has too many pixels; at most {max_pixels:,} are read") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError("the file is not an image that can be decoded") from error
     except Exception as error:

@@ -2,27 +2,32 @@
 
     python benchmarks/embedded_domain.py --manifest prepared/ --output faceauth/embedded/
 
-`faceauth train` does so by itself; this is for an older checkpoint with a frozen trunk.
-Crops are read as they are, at most some of each source; weights, threshold, calibration and names of
-generators stay as they are.
+`faceauth train` does so by itself; this is for an older checkpoint with a frozen trunk. At most some crops of
+each source are read, as training did; weights, threshold, calibration and names of generators stay as they
+are. How many faces of test lie outside is printed: as they are, and brought through the chain of
+`left_out.py`, which scales them down and saves them as JPEG.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from unknown_generators import some_rows
+from left_out import ALIKE
+from unknown_generators import augmentation_of, some_rows, view_places
 
 from faceauth.console import configure_logging
-from faceauth.decisions.domain_fit import fit_domain
-from faceauth.decisions.known_sources import embed_readings
+from faceauth.decisions.domain import is_outside
+from faceauth.decisions.known_sources import embed_readings, fit_domain_of_rows
 from faceauth.detectors.card import card_of_json, model_card
 from faceauth.detectors.embedded import open_checkpoint
 from faceauth.detectors.folder import CARD_NAME
 from faceauth.files import read_json, whole_file, write_json
 from faceauth.intake.manifest import read_manifest
-from faceauth.labels import TRAIN, VAL
-from faceauth.training.frozen import keep_readings, view_folder
+from faceauth.labels import ID2LABEL, TEST, TRAIN, VAL
+from faceauth.scoring.bounds import clopper_pearson, effective_number_of_faces
+from faceauth.scoring.resampling import number_groups
+from faceauth.training.frozen import keep_readings
 
 
 def main() -> None:
@@ -37,19 +42,37 @@ def main() -> None:
     configure_logging(quiet=False)
     detector, _ = open_checkpoint(arguments.model)
     manifest = read_manifest(arguments.manifest)
-    place = view_folder(detector, arguments.readings, augment={}, seed=0, view=0)
-    features, sources, groups = {}, {}, {}
-    for split in (TRAIN, VAL):
-        rows = [row for row in some_rows(manifest, most=arguments.most) if row.split == split]
-        keep_readings(detector, rows, manifest, place)
-        features[split] = embed_readings(detector, rows, place)
-        sources[split] = np.array([f"{row.target_class}/{row.folder}" for row in rows])
-        groups[split] = np.array([row.group for row in rows], dtype=object)
-    entry = fit_domain(features[TRAIN], sources[TRAIN], features[VAL], sources[VAL], groups[VAL])
+    plain, augmented = view_places(detector, arguments.model, arguments.readings)
+    equal = plain.with_name(f"equal-{plain.name}")
+    rows = some_rows(manifest, most=arguments.most)
+    of = {split: [row for row in rows if row.split == split] for split in (TRAIN, VAL, TEST)}
+
+    def embed(split: str, place: Path, alter: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
+        keep_readings(detector, of[split], manifest, place, alter=alter)
+        return embed_readings(detector, of[split], place)
+
+    seen = augmentation_of(arguments.model)
+    entry = fit_domain_of_rows(
+        of,
+        {TRAIN: embed(TRAIN, augmented, seen), VAL: embed(VAL, plain, None)},
+        {VAL: embed(VAL, augmented, seen)},
+    )
     entry |= {
-        "fitted": f"after the training, on plain crops, at most {arguments.most} of a source in train",
+        "fitted": f"after the training, on at most {arguments.most} faces of a source in train",
         "manifest_sha256": manifest.sha256,
     }
+    groups = np.array([row.group or row.destination_path for row in of[TEST]], dtype=object)
+    targets = np.array([row.target for row in of[TEST]])
+    for name, features in (
+        ("as they are", embed(TEST, plain, None)),
+        ("scaled down and saved as JPEG", embed(TEST, equal, ALIKE)),
+    ):
+        is_far = is_outside(features, entry)
+        for target, label in ID2LABEL.items():
+            own = targets == target
+            n = effective_number_of_faces(is_far[own], number_groups(groups[own], int(own.sum())))
+            low, high = clopper_pearson(float(is_far[own].mean()), n)
+            print(f"{label} faces of test {name}: {is_far[own].mean():.3f} outside ({low:.3f} to {high:.3f})")
     facts = read_json(arguments.output / CARD_NAME) | {"domain": entry}
     write_json(arguments.output / CARD_NAME, facts)
     readme = arguments.output / "README.md"
@@ -57,7 +80,6 @@ def main() -> None:
     _, heading, exported = readme.read_text("utf-8").partition("\n## Exported as")
     with whole_file(readme) as draft:
         draft.write_text(model_card(card_of_json(facts)) + heading + exported, "utf-8")
-    print({name: value for name, value in entry.items() if not isinstance(value, dict)})
 
 
 if __name__ == "__main__":

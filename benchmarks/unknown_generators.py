@@ -11,7 +11,7 @@ judged by a fit of its own. Every face is judged whatever its `p_fake`, real one
 
 An embedding table of `faceauth embed --split all` is of a detector that has seen every source. With
 `--manifest` the detector's frozen trunk reads crops instead, and the embedding too is found anew in each fit
-(`faceauth.detectors.discriminant`), without forgeries and augmented crops.
+(`faceauth.detectors.discriminant`), from augmented crops as in training, but without forgeries.
 """
 
 import argparse
@@ -25,17 +25,27 @@ import numpy as np
 from unknown_figures import Said, derive, format_figures, write_said
 
 from faceauth.clusters.embeddings import Embeddings, read_embeddings
+from faceauth.config import load_config
 from faceauth.console import configure_logging, progress
 from faceauth.decisions.attribution import attribute
 from faceauth.decisions.attribution_fit import fit_attribution
 from faceauth.decisions.domain import is_outside
 from faceauth.decisions.domain_fit import fit_domain
+from faceauth.detectors.detector import Detector
 from faceauth.detectors.discriminant import find_directions
-from faceauth.detectors.embedded import open_checkpoint
+from faceauth.detectors.embedded import checkpoint_of, open_checkpoint
 from faceauth.intake.manifest import Manifest, ManifestRow, read_manifest
 from faceauth.labels import FAKE, TEST, TRAIN, VAL
 from faceauth.splits.balance import order_key
-from faceauth.training.frozen import Readings, keep_readings, view_folder
+from faceauth.training.frozen import (
+    FIRST_VIEW,
+    PLAIN_VIEW,
+    Readings,
+    ViewOfCrop,
+    keep_readings,
+    view_folder,
+)
+from faceauth.training.settings import TrainSettings
 
 log = logging.getLogger("faceauth.unknown_generators")
 
@@ -64,31 +74,66 @@ def main() -> None:
         parser.error("give --embeddings or --manifest")
     if arguments.embeddings is not None:
         table, n_directions = read_embeddings(arguments.embeddings), None
+        is_augmented = np.zeros(len(table), dtype=bool)
     else:
-        table = read_crops(arguments.manifest, arguments.model, arguments.readings, most=arguments.most)
+        table, is_augmented = read_crops(
+            arguments.manifest, arguments.model, arguments.readings, most=arguments.most
+        )
         n_directions = N_DIRECTIONS
-    write_said(judge_all(table, arguments.together, n_directions=n_directions), arguments.output)
+    said = judge_all(table, is_augmented, arguments.together, n_directions=n_directions)
+    write_said(said, arguments.output)
     print(format_figures(derive(arguments.output)))
 
 
-def read_crops(manifest_path: Path, model: Path, readings: Path, *, most: int) -> Embeddings:
-    """Makes a table whose features are what a frozen trunk reads of crops, at most some of each source."""
+def read_crops(
+    manifest_path: Path, model: Path, readings: Path, *, most: int
+) -> tuple[Embeddings, np.ndarray]:
+    """Makes a table whose features are what a frozen trunk reads of crops, at most some of each source.
+
+    Returns:
+        Augmented crops of train, crops of val and test as they are, and augmented ones of val; and which are
+        those last, bool (n,).
+    """
     manifest = read_manifest(manifest_path)
     detector, _ = open_checkpoint(model)
+    seen = augmentation_of(model)
+    places = view_places(detector, model, readings)
     rows = some_rows(manifest, most=most)
-    place = view_folder(detector, readings, augment={}, seed=0, view=0)
-    keep_readings(detector, rows, manifest, place)
-    kept = Readings(place)
+    of = {split: [row for row in rows if row.split == split] for split in (TRAIN, VAL, TEST)}
+    keep_readings(detector, of[VAL] + of[TEST], manifest, places[PLAIN_VIEW])
+    keep_readings(detector, of[TRAIN] + of[VAL], manifest, places[FIRST_VIEW], alter=seen)
+    plain, augmented = (Readings(place) for place in places)
+    found = [augmented[row] for row in of[TRAIN]]
+    found += [plain[row] for row in of[VAL] + of[TEST]]
+    found += [augmented[row] for row in of[VAL]]
+    rows = of[TRAIN] + of[VAL] + of[TEST] + of[VAL]
     columns = {
         name: np.array([getattr(row, name) for row in rows], dtype=object)
         for name in ("destination_path", "folder", "split", "group")
     }
-    return Embeddings(
+    table = Embeddings(
         **columns,
         target=np.array([row.target for row in rows], dtype=np.int8),
         p_fake=np.full(len(rows), np.nan, dtype=np.float32),
-        features=np.stack([kept[row] for row in rows]).astype(np.float32),
+        features=np.stack(found).astype(np.float32),
     )
+    return table, np.arange(len(rows)) >= len(rows) - len(of[VAL])
+
+
+def augmentation_of(model: Path) -> ViewOfCrop:
+    """Returns what the training of a checkpoint did to its crops, in the first augmented view."""
+    settings = load_config(TrainSettings, str(checkpoint_of(model) / "train_config.yaml"))
+    return ViewOfCrop(settings.data.augment, seed=settings.seed, view=FIRST_VIEW)
+
+
+def view_places(detector: Detector, model: Path, readings: Path) -> tuple[Path, Path]:
+    """Returns where readings of crops as they are, and of augmented ones, are kept."""
+    seen = augmentation_of(model)
+    plain, augmented = (
+        view_folder(detector, readings, augment=seen.augment, seed=seen.seed, view=view)
+        for view in (PLAIN_VIEW, FIRST_VIEW)
+    )
+    return plain, augmented
 
 
 def some_rows(manifest: Manifest, *, most: int) -> list[ManifestRow]:
@@ -102,11 +147,14 @@ def some_rows(manifest: Manifest, *, most: int) -> list[ManifestRow]:
     return rows
 
 
-def judge_all(table: Embeddings, together: list[str], *, n_directions: int | None) -> Said:
+def judge_all(
+    table: Embeddings, is_augmented: np.ndarray, together: list[str], *, n_directions: int | None
+) -> Said:
     """Fits once for each thing to leave out and each fold, and judges what that fit has not seen.
 
     Args:
         table: Faces of all splits.
+        is_augmented: Which of them are further versions of faces of val, bool (n,).
         together: Sources to leave out at once, as `a+b`, beside each alone.
         n_directions: Length of an embedding that is found anew from features in each fit; None takes the
             features as they are.
@@ -126,14 +174,23 @@ def judge_all(table: Embeddings, together: list[str], *, n_directions: int | Non
             # Each fold judges its own small sources; large ones are judged once.
             judged &= in_test if fold else True
             judged &= np.isin(table.folder, small) if fold else (in_test | ~np.isin(table.folder, small))
+            judged &= ~is_augmented
             if judged.any():
-                parts.append(judge(table, used, judged, left_out=left_out, n_directions=n_directions))
+                parts.append(
+                    judge(table, used, judged, is_augmented, left_out=left_out, n_directions=n_directions)
+                )
             advance(1)
     return Said(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def judge(
-    table: Embeddings, used: np.ndarray, judged: np.ndarray, *, left_out: str, n_directions: int | None
+    table: Embeddings,
+    used: np.ndarray,
+    judged: np.ndarray,
+    is_augmented: np.ndarray,
+    *,
+    left_out: str,
+    n_directions: int | None,
 ) -> tuple[np.ndarray, ...]:
     """Fits on the rows that may be used, and returns the columns of `Said` for those to judge."""
     features = table.features
@@ -144,11 +201,12 @@ def judge(
     attribution = fit_attribution(
         features[train & is_fake],
         table.folder[train & is_fake],
-        features[val & is_fake],
-        table.folder[val & is_fake],
+        features[val & is_fake & ~is_augmented],
+        table.folder[val & is_fake & ~is_augmented],
     )
     sources = np.char.add(np.where(is_fake, "fake/", "real/"), table.folder.astype(str))
-    domain = fit_domain(features[train], sources[train], features[val], sources[val], table.group[val])
+    units = np.where(table.group == "", table.destination_path, table.group)
+    domain = fit_domain(features[train], sources[train], features[val], sources[val], units[val])
     n = int(judged.sum())
     return (
         np.full(n, left_out, dtype=object),

@@ -232,7 +232,15 @@ def train(settings: TrainSettings, *, overwrite: bool = False, dry_run: bool = F
     accelerator.end_training()
     if accelerator.is_main_process:
         kept_in = {TRAIN: train_views[0], VAL: plain_view} if views else None
-        learn_sources(checkpoint, rows, manifest, views=kept_in, workers=settings.data.workers)
+        learn_sources(
+            checkpoint,
+            rows,
+            manifest,
+            augment=settings.data.augment,
+            seed=settings.seed,
+            views=kept_in,
+            workers=settings.data.workers,
+        )
         mark_finished(output)
         log.info(f"best val AUROC {state.best_auroc:.4f} in epoch {state.best_epoch}; saved in {checkpoint}")
     return checkpoint

@@ -25,7 +25,13 @@ from faceauth.forgeries.rows import FOLDER_PREFIX
 from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.labels import FAKE, TRAIN, VAL
 from faceauth.scoring.score import score_rows
-from faceauth.training.frozen import plain_reading_loader, probe_name
+from faceauth.training.frozen import (
+    FIRST_VIEW,
+    ViewOfCrop,
+    keep_readings,
+    plain_reading_loader,
+    probe_name,
+)
 
 # More say little more of where a source's faces lie, and each costs a forward pass.
 MOST_FACES = 300
@@ -36,63 +42,77 @@ def learn_sources(
     rows: dict[str, list[ManifestRow]],
     manifest: Manifest,
     *,
+    augment: dict[str, float],
+    seed: int,
     views: dict[str, Path] | None = None,
     workers: int = 0,
 ) -> None:
     """Embeds faces of each known source, fits attribution and domain, and adds them to the card.
 
     Nobody forges as `faceauth forge` does, so forgeries are no source. Where there are no other fakes, nobody
-    is named, and the card says why.
+    is named, and the card says why. What training did to its crops is no reason to call a face a stranger:
+    the domain knows, and its limit is chosen on, faces as they are and augmented ones.
 
     Args:
         checkpoint: A checkpoint folder; its card and model card are replaced.
         rows: Usable rows of `train` and `val`.
         manifest: Where their crops lie.
-        views: With a frozen trunk: where its readings of each split are kept.
+        augment: Degradations of the training with their chances.
+        seed: Of the degradations.
+        views: With a frozen trunk: where its readings of each split are kept, those of the first augmented
+            view for `train`.
         workers: Processes that read crops.
     """
     detector, card = load_checkpoint(checkpoint)
-    faces: dict[str, list[ManifestRow]] = {}
-    features: dict[str, np.ndarray] = {}
-    for split in (TRAIN, VAL):
-        faces[split] = some_of_each_source(rows[split])
-        if views is not None:
-            features[split] = embed_readings(detector, faces[split], views[split])
-        else:
-            _, features[split] = score_rows(
-                detector, faces[split], manifest, workers=workers, device=best_device()
-            )
-    attribution, domain = fit_sources(faces, features)
-    card = replace(card, attribution=attribution, domain=domain)
+    faces = {split: some_of_each_source(rows[split]) for split in (TRAIN, VAL)}
+    augmented = ViewOfCrop(augment, seed=seed, view=FIRST_VIEW) if augment else None
+
+    def embed(split: str, view: Path | None, alter: ViewOfCrop | None) -> np.ndarray:
+        if view is None:
+            device = best_device()
+            return score_rows(detector, faces[split], manifest, workers=workers, device=device, alter=alter)[
+                1
+            ]
+        keep_readings(detector, faces[split], manifest, view, alter=alter, workers=workers)
+        return embed_readings(detector, faces[split], view)
+
+    if views is None:
+        features = {split: embed(split, None, None) for split in (TRAIN, VAL)}
+        further = {split: embed(split, None, augmented) for split in (TRAIN, VAL)} if augmented else {}
+    else:
+        features = {TRAIN: embed(TRAIN, views[TRAIN], augmented), VAL: embed(VAL, views[VAL], None)}
+        further = {VAL: embed(VAL, views[TRAIN], augmented)} if augmented else {}
+    card = replace(
+        card, attribution=_fit_names(faces, features), domain=fit_domain_of_rows(faces, features, further)
+    )
     write_json(checkpoint / CARD_NAME, asdict(card))
     with whole_file(checkpoint / "README.md") as draft:
         draft.write_text(model_card(card), "utf-8")
 
 
-def fit_sources(
-    faces: dict[str, list[ManifestRow]], features: dict[str, np.ndarray]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fits attribution and domain to embeddings.
+def fit_domain_of_rows(
+    faces: dict[str, list[ManifestRow]], *versions: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Fits the domain to embeddings of faces.
 
     Args:
         faces: Rows of `train` and `val`, of both classes.
-        features: Their embeddings, float (n, d) each.
+        versions: Embeddings of them, float (n, d) for each split that there are any of: of the crops as they
+            are, of augmented ones. Versions of a face are no further evidence.
 
     Returns:
-        The `attribution` and the `domain` of a card.
+        The `domain` of a card.
     """
-    is_fake = {split: np.array([row.target == FAKE for row in some]) for split, some in faces.items()}
-    names = {split: np.array([row.folder for row in some], dtype=object) for split, some in faces.items()}
-    if empty := [split for split in (TRAIN, VAL) if not is_fake[split].any()]:
-        reason = f"the {empty[0]} split has no fakes but forgeries"
-        attribution: dict[str, Any] = {"generators": [], "reason": reason}
-    else:
-        fakes = ((features[split][is_fake[split]], names[split][is_fake[split]]) for split in (TRAIN, VAL))
-        attribution = fit_attribution(*(table for of_split in fakes for table in of_split))
-    sources = {split: [f"{row.target_class}/{row.folder}" for row in some] for split, some in faces.items()}
-    groups = [row.group for row in faces[VAL]]
-    domain = fit_domain(features[TRAIN], sources[TRAIN], features[VAL], sources[VAL], groups)
-    return attribution, domain
+    tables: dict[str, list[np.ndarray]] = {TRAIN: [], VAL: []}
+    rows: dict[str, list[ManifestRow]] = {TRAIN: [], VAL: []}
+    for features in versions:
+        for split, table in features.items():
+            tables[split].append(table)
+            rows[split] += faces[split]
+    sources = {split: [f"{row.target_class}/{row.folder}" for row in some] for split, some in rows.items()}
+    groups = [row.group or row.destination_path for row in rows[VAL]]
+    train, val = (np.concatenate(tables[split]) for split in (TRAIN, VAL))
+    return fit_domain(train, sources[TRAIN], val, sources[VAL], groups)
 
 
 @torch.inference_mode()
@@ -131,3 +151,12 @@ def some_of_each_source(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
         places = np.unique(np.linspace(0, n - 1, min(MOST_FACES, n)).astype(int))
         taken += [of[source][place] for place in places]
     return taken
+
+
+def _fit_names(faces: dict[str, list[ManifestRow]], features: dict[str, np.ndarray]) -> dict[str, Any]:
+    is_fake = {split: np.array([row.target == FAKE for row in some]) for split, some in faces.items()}
+    if empty := [split for split in (TRAIN, VAL) if not is_fake[split].any()]:
+        return {"generators": [], "reason": f"the {empty[0]} split has no fakes but forgeries"}
+    names = {split: np.array([row.folder for row in some], dtype=object) for split, some in faces.items()}
+    fakes = ((features[split][is_fake[split]], names[split][is_fake[split]]) for split in (TRAIN, VAL))
+    return fit_attribution(*(table for of_split in fakes for table in of_split))

@@ -25,7 +25,7 @@ from faceauth.intake.manifest import Manifest, ManifestRow
 from faceauth.training.batches import BalancedSampler, batches_of, plain_loader
 
 # The version of a crop that nothing was done to; augmented ones are counted from 1.
-PLAIN_VIEW = 0
+PLAIN_VIEW, FIRST_VIEW = 0, 1
 # Readings that are written at once, and so the most that a stop can cost.
 CHUNK_ROWS = 512
 

@@ -60,7 +60,7 @@ def overlay(image_rgb_uint8: np.ndarray, heat: np.ndarray, square_xyxy: Square) 
     below = image_rgb_uint8[y1:y2, x1:x2].astype(np.float32)
     grey = (below @ _LUMA)[:, :, None] * BASE_LIGHT
     # The heat sets in softly, and what is cold stays as it was but for its colours.
-    opacity = MAX_OPACITY * np.sqrt(hot)
+    opacity = MAX_OPACITY * (1 - (1 - hot) ** 3)
     painted = grey + opacity * (colours(hot[:, :, 0]) - grey)
     painted[_outline(hot[:, :, 0] >= LINE_AT)] = 255
     finished = image_rgb_uint8.copy()

@@ -31,12 +31,16 @@ def _find(subject: Subject) -> Tensor:
         gradients = torch.autograd.grad(read.log_odds.sum(), read.attentions)
     with torch.no_grad():
         n, _, n_tokens, _ = read.attentions[0].shape
+        rows, columns = read.grid
+        first = n_tokens - rows * columns
         known = torch.eye(n_tokens, device=read.log_odds.device).expand(n, -1, -1)
         found = torch.zeros(n, n_tokens, device=read.log_odds.device)
         for layer, (weights, gradient) in enumerate(zip(read.attentions, gradients, strict=True), start=1):
             taken = (weights * gradient).clamp(min=0).mean(dim=1)
             known = known + taken @ known
             if layer in read.evidence:
-                found = found + torch.einsum("nt,nts->ns", read.evidence[layer], known)
-        rows, columns = read.grid
-        return found[:, n_tokens - rows * columns :].view(n, rows, columns)
+                said = read.evidence[layer].clone()
+                # What all patches say alike tells nothing of where it is.
+                said[:, first:] -= said[:, first:].mean(dim=1, keepdim=True)
+                found = found + torch.einsum("nt,nts->ns", said, known)
+        return found[:, first:].view(n, rows, columns)

@@ -3,9 +3,9 @@
 Embeddings are projected to at most 32 directions: first those of linear discriminant analysis, which tell the
 known generators apart; then those in which fakes of one generator differ most among themselves, since a
 generator that nobody has seen may lie far away in directions that tell known ones nothing. There, each known
-generator is a normal distribution around its own mean, all of one shape (the Mahalanobis detector of
-arXiv 1807.03888). A fake goes to the nearest mean. If it lies farther away than 95 % of the fakes of known
-generators on val do, it is called `unknown`.
+generator is a normal distribution around its own mean. A fake goes to the nearest mean, by distances of one
+shape for all (the Mahalanobis detector of arXiv 1807.03888). If it lies farther from all generators, each of
+its own shape, than 95 % of the fakes of known generators on val do, it is called `unknown`.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from faceauth.decisions.number_tables import unpack_table
+from faceauth.decisions.own_shapes import nearest_distances
 
 UNKNOWN = "unknown"
 
@@ -34,7 +35,7 @@ def attribute(features: np.ndarray, entry: dict[str, Any]) -> list[tuple[str, fl
     distances = squared_distances(np.asarray(features, dtype=np.float64), entry)
     logits = -distances / (2 * entry["temperature"])
     probabilities = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
-    nearest, farness = distances.argmin(axis=1), np.sqrt(distances.min(axis=1))
+    nearest, farness = distances.argmin(axis=1), farness_of(features, entry)
     shares = np.linspace(0, 1, len(entry["val_distances"]))
     nearer = np.maximum(np.interp(farness, entry["val_distances"], shares), entry["kept"])
     return [
@@ -43,6 +44,25 @@ def attribute(features: np.ndarray, entry: dict[str, Any]) -> list[tuple[str, fl
         else (entry["generators"][best], float(probabilities[i, best]))
         for i, best in enumerate(nearest)
     ]
+
+
+def farness_of(features: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
+    """Measures how far each embedding lies from the nearest generator, each of its own shape.
+
+    Args:
+        features: Embeddings, float (n, d).
+        entry: With `projection`, `means` and `whitenings`; in older cards all generators have one shape.
+
+    Returns:
+        float64 (n,).
+    """
+    features = np.asarray(features, dtype=np.float64)
+    if entry.get("whitenings") is None:
+        return np.sqrt(squared_distances(features, entry).min(axis=1))
+    projection, means, whitenings = (
+        unpack_table(entry[part]) for part in ("projection", "means", "whitenings")
+    )
+    return nearest_distances(features @ projection, means, whitenings)
 
 
 def check_attribution(entry: dict[str, Any]) -> None:
@@ -62,6 +82,8 @@ def check_attribution(entry: dict[str, Any]) -> None:
         raise ValueError(
             f"the parts of the attribution have shapes {projection.shape}, {means.shape}, {whitening.shape}"
         )
+    if entry.get("whitenings") is not None and unpack_table(entry["whitenings"]).shape != (n * k, k):
+        raise ValueError("the shapes of the generators do not fit their means")
     numbers = [entry["farthest"], entry["temperature"], entry["kept"], *entry["val_distances"]]
     if not np.isfinite(np.array(numbers, dtype=np.float64)).all() or entry["temperature"] <= 0:
         raise ValueError("the attribution holds a number out of range")

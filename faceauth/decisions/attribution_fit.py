@@ -13,8 +13,9 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from faceauth.decisions.attribution import squared_distances
+from faceauth.decisions.attribution import farness_of, squared_distances
 from faceauth.decisions.number_tables import pack_table, unpack_table
+from faceauth.decisions.own_shapes import find_whitenings, most_directions
 from faceauth.errors import InputError
 
 MAX_DIRECTIONS = 32
@@ -49,8 +50,9 @@ def fit_attribution(
     Returns:
         For the field `attribution` of a checkpoint's card, and less than 200 kB of JSON. `generators`: the
         known names; `projection` (d, k): to k directions; `means` (generators, k); `whitening` (k, k):
-        makes distances of Euclid's out of Mahalanobis'; `farthest`: the distance from which on a fake is
-        `unknown`; `temperature`; `val_distances`: quantiles of the distances on val; `kept`, `n_fake`,
+        makes distances of Euclid's out of Mahalanobis', for names; `temperature`; `whitenings`
+        (generators * k, k): the same by the shape of each generator; `farthest`: the distance by these from
+        which on a fake is `unknown`; `val_distances`: quantiles of the distances on val; `kept`, `n_fake`,
         `n_val_fake`, `chosen_on`. Only `generators`, empty, and `reason` where there is too little to learn
         from.
 
@@ -83,23 +85,41 @@ def fit_attribution(
     means = np.stack([projected[number == i].mean(axis=0) for i in range(len(known))])
     covariance, _ = ledoit_wolf(projected - means[number])
     whitening = np.linalg.cholesky(covariance)
-    entry = {
+    entry: dict[str, Any] = {
         "generators": known,
         "projection": packed,
         "means": pack_table(means),
         "whitening": pack_table(whitening),
     }
     distances = squared_distances(val_features[is_val], entry)
-    nearest = np.sqrt(distances.min(axis=1))
     truth = np.searchsorted(known, val_generators[is_val].astype(str))
-    return entry | {
-        "farthest": float(np.quantile(nearest, KEPT)),
-        "temperature": _temperature(distances, truth),
-        "val_distances": np.quantile(nearest, np.linspace(0, 1, _QUANTILES)).round(5).tolist(),
+    entry |= {"temperature": _temperature(distances, truth), "chosen_on": "val", "n_fake": len(features)}
+    return entry | choose_farthest(entry, features, number, val_features[is_val])
+
+
+def choose_farthest(
+    entry: dict[str, Any], features: np.ndarray, number: np.ndarray, val_features: np.ndarray
+) -> dict[str, Any]:
+    """Fits the shape of each generator, and chooses from which distance on a fake is `unknown`.
+
+    Args:
+        entry: With `projection` and `means`.
+        features: Embeddings of fakes of train, float64 (n, d).
+        number: Which of the known generators made each, int (n,).
+        val_features: Embeddings of fakes of known generators of val, float64 (m, d).
+
+    Returns:
+        `whitenings`, `farthest`, `val_distances`, `kept` and `n_val_fake`, for the entry.
+    """
+    residuals = features @ unpack_table(entry["projection"]) - unpack_table(entry["means"])[number]
+    common, _ = ledoit_wolf(residuals)
+    shapes = {"whitenings": pack_table(find_whitenings(residuals, number, common))}
+    farness = farness_of(val_features, entry | shapes)
+    return shapes | {
+        "farthest": float(np.quantile(farness, KEPT)),
+        "val_distances": np.quantile(farness, np.linspace(0, 1, _QUANTILES)).round(5).tolist(),
         "kept": KEPT,
-        "chosen_on": "val",
-        "n_fake": len(features),
-        "n_val_fake": int(is_val.sum()),
+        "n_val_fake": len(val_features),
     }
 
 
@@ -109,7 +129,8 @@ def _projection(features: np.ndarray, number: np.ndarray) -> np.ndarray:
     n_known = int(number.max()) + 1
     pca = PCA(min(_FIRST_DIRECTIONS, d, n - 1), random_state=0).fit(features)
     reduced = pca.transform(features)
-    at_most = max(1, min(MAX_DIRECTIONS, _MAX_NUMBERS // d, reduced.shape[1]))
+    at_most = min(MAX_DIRECTIONS, reduced.shape[1])
+    at_most = most_directions(at_most, d=d, n_sources=n_known, n_numbers=_MAX_NUMBERS)
     found = np.empty((reduced.shape[1], 0))
     if n_known > 1:
         lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(reduced, number)

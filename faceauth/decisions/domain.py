@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from faceauth.decisions.number_tables import unpack_table
+from faceauth.decisions.own_shapes import nearest_distances
 
 
 def is_outside(features: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
@@ -41,11 +42,7 @@ def domain_distances(features: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
     """
     projected = np.asarray(features, dtype=np.float64) @ unpack_table(entry["projection"])
     means, whitenings = unpack_table(entry["means"]), unpack_table(entry["whitenings"])
-    n, k = means.shape
-    nearest = np.full(len(projected), np.inf)
-    for mean, whitening in zip(means, whitenings.reshape(n, k, k), strict=True):
-        nearest = np.minimum(nearest, (((projected - mean) @ whitening) ** 2).sum(axis=1))
-    return np.sqrt(nearest)
+    return nearest_distances(projected, means, whitenings)
 
 
 def check_domain(entry: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from sklearn.covariance import ledoit_wolf
 
 from faceauth.decisions.domain import domain_distances
 from faceauth.decisions.number_tables import pack_table, unpack_table
+from faceauth.decisions.own_shapes import find_whitenings, most_directions
 from faceauth.errors import InputError
 
 MAX_DIRECTIONS = 32
@@ -19,8 +20,6 @@ MAX_DIRECTIONS = 32
 KEPT = 0.95
 # Fewer faces say nothing of where a source's others lie.
 FEWEST_FACES = 10
-# A source's own shape counts as that of so many faces of the common shape as soon as it has as many itself.
-COMMON_FACES = 64
 # A source of val counts in full from so many groups on.
 FULL_GROUPS = 20
 
@@ -90,11 +89,13 @@ def fit_domain(
     # What will be used later is what was packed, so everything else is fitted to that.
     projected = features @ unpack_table(packed)
     means = np.stack([projected[number == i].mean(axis=0) for i in range(len(known))])
+    residuals = projected - means[number]
+    common, _ = ledoit_wolf(residuals)
     entry = {
         "sources": known,
         "projection": packed,
         "means": pack_table(means),
-        "whitenings": pack_table(_whitenings(projected - means[number], number)),
+        "whitenings": pack_table(find_whitenings(residuals, number, common)),
     }
     return entry | {
         "farthest": _farthest(domain_distances(val_features, entry), weights, kept=kept, n_groups=n_groups),
@@ -112,21 +113,9 @@ def _projection(features: np.ndarray, *, n_sources: int) -> np.ndarray:
     centred = features - features.mean(axis=0)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     k = min(MAX_DIRECTIONS, int((sizes > 1e-6 * max(sizes[0], 1e-12)).sum()) or 1)
-    while k > 1 and k * (d + n_sources * (k + 1)) > _MAX_NUMBERS:
-        k -= 1
+    k = most_directions(k, d=d, n_sources=n_sources, n_numbers=_MAX_NUMBERS)
     spread = np.maximum(sizes[:k] / np.sqrt(len(features)), 1e-12)
     return (directions[:k] / spread[:, None]).T
-
-
-def _whitenings(residuals: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Returns a square for each source, stacked (sources * k, k); of few faces it is near the common one."""
-    common, _ = ledoit_wolf(residuals)
-    found = []
-    for i in range(int(number.max()) + 1):
-        own = residuals[number == i]
-        covariance = (own.T @ own + COMMON_FACES * common) / (len(own) + COMMON_FACES)
-        found.append(np.linalg.inv(np.linalg.cholesky(covariance)).T)
-    return np.vstack(found)
 
 
 def _weigh(sources: np.ndarray, groups: np.ndarray) -> tuple[int, np.ndarray]:

@@ -81,7 +81,10 @@ def plan_upload(checkpoint: Path, repo_id: str, *, is_public: bool = False) -> U
         )
     weights = find_weights(checkpoint)
     if not weights.is_file():
-        raise DetectorError(f"{checkpoint} has no weights: {weights.name} is missing.")
+        raise DetectorError(
+            f"{checkpoint} has no weights: {weights.name} is missing.",
+            "Only checkpoint folders and packed exports are pushed.",
+        )
     files: dict[str, Path | bytes] = {}
     for name in HUB_NAMES:
         path = checkpoint / name

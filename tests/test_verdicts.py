@@ -309,7 +309,7 @@ def test_a_sure_fake_is_a_fake_that_is_not_unsure(p_fake, unsure, label):
         **{
             field.name: value
             for field, value in zip(
-                dataclasses.fields(Opinion), (label, p_fake, unsure, None, None), strict=True
+                dataclasses.fields(Opinion), (label, p_fake, unsure, None, None, ()), strict=True
             )
         },
     )

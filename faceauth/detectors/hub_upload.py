@@ -143,7 +143,9 @@ def upload_files(upload: Upload) -> str:
                 upload.repo_id, operations, commit_message="A detector of FaceAuth", parent_commit=there.sha
             )
     except hub_errors() as error:
-        raise hub_error(f"{upload.repo_id} cannot be uploaded", error) from error
+        raise hub_error(
+            f"{upload.repo_id} cannot be uploaded", error, without_network="Try again with a network."
+        ) from error
     return str(commit.commit_url)
 
 

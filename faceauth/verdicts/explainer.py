@@ -17,6 +17,7 @@ from faceauth.explanations.heatmap import check_method, default_method, explain
 from faceauth.explanations.overlay import Square, crop_square, overlay, view_around, with_legend
 from faceauth.explanations.subject import private_copy
 from faceauth.intake.faces.crop import CropSettings, crop_face
+from faceauth.runtimes.network import ONNX_SUFFIX
 from faceauth.verdicts.verdict import Verdict
 
 
@@ -162,6 +163,11 @@ class Explainer:
 
 
 def _open(model: Path) -> Detector:
+    if model.suffix.lower() == ONNX_SUFFIX:
+        raise DetectorError(
+            f"Heat maps need gradients, and {model} is an ONNX file, which has none.",
+            "Give the checkpoint folder that it was exported from.",
+        )
     try:
         return open_checkpoint(model)[0]
     except DetectorError as error:

@@ -73,7 +73,7 @@ def embedded_folder() -> Path:
     Raises:
         DetectorError: It is not there.
     """
-    folder = Path(str(resources.files("faceauth"))) / EMBEDDED_NAME
+    folder = _place()
     for name in (CARD_NAME, PACKED_NAME):
         if not (folder / name).is_file():
             raise DetectorError(
@@ -81,6 +81,11 @@ def embedded_folder() -> Path:
                 f"{_REINSTALL}, or name a model of your own: --model FOLDER",
             )
     return folder
+
+
+def is_embedded_folder(folder: Path) -> bool:
+    """Tells whether a checkpoint folder is the one that comes with the package, which need not be there."""
+    return folder == _place()
 
 
 def is_embedded(model: Path) -> bool:
@@ -123,3 +128,7 @@ def checkpoint_of(model: Path) -> Path:
         return embedded_folder()
     on_hub = parse_hub_id(model)
     return find_checkpoint(model) if on_hub is None else fetch_checkpoint(on_hub)
+
+
+def _place() -> Path:
+    return Path(str(resources.files("faceauth"))) / EMBEDDED_NAME

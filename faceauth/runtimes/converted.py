@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino
 
-from faceauth.detectors.embedded import embedded_folder, load_embedded
+from faceauth.detectors.embedded import is_embedded_folder, load_embedded
 from faceauth.detectors.folder import CONFIG_NAME, PIXELS_NAME, find_weights
 from faceauth.errors import DetectorError
 from faceauth.runtimes.network import Model
@@ -100,7 +100,7 @@ def _key(checkpoint: Path) -> str:
 def _converted(model: Model) -> openvino.Model:
     from faceauth.detectors.checkpoint import load_checkpoint
 
-    is_embedded = model.path == embedded_folder()
+    is_embedded = is_embedded_folder(model.path)
     detector, _ = load_embedded() if is_embedded else load_checkpoint(model.path)
     try:
         graph = graph_of(detector)

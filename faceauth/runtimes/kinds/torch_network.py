@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceauth.detectors.embedded import embedded_folder, load_embedded
+from faceauth.detectors.embedded import is_embedded_folder, load_embedded
 from faceauth.errors import DetectorError
 from faceauth.runtimes.network import RUNTIMES, Model, Network, Pass
 
@@ -32,7 +32,7 @@ def open_in_torch(model: Model, device: str) -> Network:
             f"{model.path} is an ONNX file, which torch does not run.",
             "Use --runtime openvino or onnxruntime, or give the checkpoint folder that it was made from.",
         )
-    is_embedded = model.path == embedded_folder()
+    is_embedded = is_embedded_folder(model.path)
     detector, _ = load_embedded() if is_embedded else load_checkpoint(model.path)
     return TorchNetwork(detector, device)
 
